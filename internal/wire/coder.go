@@ -1,0 +1,276 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+)
+
+// Sizes of the library's buffers. It reads headers through the first, and payloads past it; a close frame, the only
+// thing it writes, must fit into the second to arrive in one Write.
+const (
+	libReadBuffer  = 1 << 10
+	libWriteBuffer = 192
+)
+
+// library is the WebSocket library's connection. No other file knows it.
+type library struct{ conn *websocket.Conn }
+
+// closeNow frees what the library holds. Without it a finalizer in a cycle keeps about 20 KB for good.
+func (l library) closeNow() { l.conn.CloseNow() }
+
+// Accept upgrades the request. The caller has checked the origin: this does not. w is any ResponseWriter whose Hijacker
+// net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer. With an error a response was
+// written, or the connection is closed; without one the caller owns the connection and must end it with CloseNow.
+// A ReadLimit below 1 means 512 KiB, a SendBuffer below 1 means 32 KiB.
+func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
+	o = o.withDefaults()
+	if !canHijack(w) {
+		http.Error(w, http.StatusText(http.StatusNotImplemented), http.StatusNotImplemented)
+		return nil, errors.New("wire: the response writer cannot be hijacked")
+	}
+	c := &Conn{opts: o}
+	c.opts.Subprotocols = nil
+	c.lastSeen.Store(time.Now().UnixNano())
+
+	// The library would answer with the client's spelling of a subprotocol, so it is not told any: it takes over what it
+	// finds in the header.
+	h := w.Header()
+	h.Del("Sec-WebSocket-Extensions")
+	h.Del("Sec-WebSocket-Protocol")
+	if c.subprotocol = selectSubprotocol(r, o.Subprotocols); c.subprotocol != "" {
+		h.Set("Sec-WebSocket-Protocol", c.subprotocol)
+	}
+	up := &upgrade{ResponseWriter: w, conn: c}
+	lib, err := websocket.Accept(up, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true,
+		CompressionMode:    compressionMode(o.Compress),
+		OnPingReceived:     c.onPing,
+	})
+	if err != nil {
+		if c.raw != nil {
+			c.raw.Close()
+		}
+		return nil, fmt.Errorf("wire: %w", err)
+	}
+	lib.SetReadLimit(o.ReadLimit)
+	c.lib = library{lib}
+	c.compressed = strings.HasPrefix(h.Get("Sec-WebSocket-Extensions"), "permessage-deflate")
+	c.scan.limit, c.scan.compress = o.ReadLimit, c.compressed
+	c.out = newOutlet(c.raw, o, c.setBroken)
+	return c, nil
+}
+
+func compressionMode(on bool) websocket.CompressionMode {
+	if on {
+		return websocket.CompressionNoContextTakeover
+	}
+	return websocket.CompressionDisabled
+}
+
+// selectSubprotocol returns the first of the server's that the client offers, compared byte for byte.
+func selectSubprotocol(r *http.Request, ours []string) string {
+	for _, p := range ours {
+		for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+			for offer := range strings.SplitSeq(line, ",") {
+				if strings.TrimSpace(offer) == p && p != "" {
+					return p
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// canHijack follows Unwrap as ResponseController does. It is asked first because the library writes 101 before it hijacks.
+func canHijack(w http.ResponseWriter) bool {
+	for {
+		switch v := w.(type) {
+		case http.Hijacker:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+// upgrade is the ResponseWriter the library sees. Its Hijack keeps the connection and hands out the transport.
+type upgrade struct {
+	http.ResponseWriter
+	conn *Conn
+}
+
+// WriteHeader drops what belongs to an upgrade when there is none.
+func (u *upgrade) WriteHeader(status int) {
+	if status != http.StatusSwitchingProtocols {
+		u.Header().Del("Sec-WebSocket-Protocol")
+	}
+	u.ResponseWriter.WriteHeader(status)
+}
+
+// WriteHeaderNow sends the header on writers that hold it back until the first byte of a body.
+func (u *upgrade) WriteHeaderNow() {
+	if w, ok := u.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		w.WriteHeaderNow()
+	}
+}
+
+// Hijack takes the connection over. Bytes that net/http has read already (clients may send with their request) are
+// the first that the transport reads.
+func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	raw, brw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	u.conn.raw = raw
+	if n := brw.Reader.Buffered(); n > 0 {
+		b, _ := brw.Reader.Peek(n)
+		u.conn.early = slices.Clone(b)
+	}
+	if err := brw.Writer.Flush(); err != nil {
+		raw.Close()
+		return nil, nil, err
+	}
+	t := (*transport)(u.conn)
+	return t, bufio.NewReadWriter(bufio.NewReaderSize(t, libReadBuffer), bufio.NewWriterSize(t, libWriteBuffer)), nil
+}
+
+// onPing answers through the lane. Called by the library in ReadMessage; payload is its own buffer.
+func (c *Conn) onPing(_ context.Context, payload []byte) bool {
+	queued, flood := c.lane.putPong(payload)
+	if flood && c.fault == nil {
+		c.fault = &ProtocolError{Code: codePolicy, Reason: "too many pings and no answer read"}
+	}
+	if queued {
+		c.callWake()
+	}
+	return false
+}
+
+// ReadMessage waits for the next data message and returns it whole; data belongs to the caller, and text is valid UTF-8. One
+// goroutine at a time may call it. Pings, pongs and the peer's close frame are dealt with while it waits, and only then.
+//
+// Every error is final: *[PeerClose] after the peer's close frame; *[ProtocolError] after a violation, an oversize
+// message or the message timeout; [ErrInterrupted]; net.ErrClosed after CloseNow; else the error of the network, io.EOF when
+// the peer has vanished between two frames. Messages that arrived before any of this are returned first, except after
+// Interrupt and CloseNow.
+func (c *Conn) ReadMessage() (Opcode, []byte, error) {
+	c.state.Or(stReading)
+	c.readingSince.Store(time.Now().UnixNano())
+	op, data, err := c.readMessage()
+	c.readingSince.Store(0)
+	if c.state.And(^uint32(stReading))&stClosed != 0 {
+		c.lib.closeNow() // CloseNow has left it to us
+	}
+	return op, data, err
+}
+
+func (c *Conn) readMessage() (Opcode, []byte, error) {
+	if c.ended != nil {
+		return 0, nil, c.ended
+	}
+	switch state := c.state.Load(); {
+	case state&stClosed != 0:
+		c.ended = net.ErrClosed
+	case state&stInterrupted != 0:
+		c.ended = ErrInterrupted
+	}
+	if c.ended != nil {
+		return 0, nil, c.ended
+	}
+	if c.armed {
+		// A message has begun to arrive with the one before it. The time its receiver took does not count.
+		c.arm()
+	}
+	// Not a context that can be cancelled: the library would allocate for each frame.
+	typ, r, err := c.lib.conn.Reader(context.Background())
+	var data []byte
+	if err == nil {
+		data, err = readAll(r)
+	}
+	if err == nil && c.cause != nil {
+		// A compressed message that the connection's end has cut short looks complete to the library.
+		err = c.cause
+	}
+	if err != nil {
+		c.ended = c.reason(err)
+		return 0, nil, c.ended
+	}
+	op := OpBinary
+	if typ == websocket.MessageText {
+		op = OpText
+		if !utf8.Valid(data) {
+			c.ended = c.violated(&ProtocolError{Code: codeNotUTF8, Reason: "text is not UTF-8"})
+			return 0, nil, c.ended
+		}
+	}
+	return op, data, nil
+}
+
+// reason translates an error of the library.
+func (c *Conn) reason(err error) error {
+	switch {
+	case c.cause != nil:
+		return c.cause
+	case c.state.Load()&stClosed != 0:
+		return net.ErrClosed
+	case c.scan.closed && websocket.CloseStatus(err) != -1:
+		return &PeerClose{Code: c.scan.code, Reason: c.scan.reason}
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return c.violated(&ProtocolError{Code: codeTooBig, Reason: "message over the limit"})
+	case errors.Is(err, net.ErrClosed):
+		if stop := c.stopped(); stop != nil {
+			return stop
+		}
+		return net.ErrClosed
+	}
+	// The scanner leaves nothing else to object to than the compressed data itself.
+	return c.violated(&ProtocolError{Code: codeNotUTF8, Reason: "message cannot be inflated", Err: err})
+}
+
+var messageBufs = sync.Pool{New: func() any { return new([4096]byte) }}
+
+// readAll reads a message. Short ones, nearly all, cost one allocation of their own length; io.ReadAll makes 512 bytes
+// for each and grows from there. Nothing is made for a length that was only announced.
+func readAll(r io.Reader) ([]byte, error) {
+	buf := messageBufs.Get().(*[4096]byte)
+	defer messageBufs.Put(buf)
+	n := 0
+	for n < len(buf) {
+		k, err := r.Read(buf[n:])
+		n += k
+		if err == io.EOF {
+			return slices.Clone(buf[:n:n]), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	data := append(make([]byte, 0, 4*len(buf)), buf[:]...)
+	for {
+		k, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+k]
+		if err == io.EOF {
+			return data, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Interrupt ends the ReadMessage under way, if any, and all later ones with [ErrInterrupted], at once. The connection
+// lives on: AwaitClose may follow. It never blocks.
+func (c *Conn) Interrupt() { c.endRead(stInterrupted) }
+
+// endRead sets a bit of stEnded and wakes a read under way. No lock orders this with the reader's own deadlines: the
+// reader looks at the bits after it has set one, and this sets the deadline after the bit, so the later of the two ends it.
+func (c *Conn) endRead(bit uint32) {
+	if c.state.Or(bit)&bit == 0 {
+		c.raw.SetReadDeadline(past)
+	}
+}
+
+// AwaitClose finishes the closing handshake. It reads and discards until the peer's close frame, the end of the stream, or
+// the timeout; then it waits, within the same timeout, until our own close frame has left, if one was queued. It reports whether
+// the peer's close frame was seen, now or before. It may be called once ReadMessage has returned an error, by one
+// goroutine; CloseNow ends it.
+func (c *Conn) AwaitClose(timeout time.Duration) bool {
+	deadline := time.Now().Add(timeout)
+	c.discard(deadline)
+	
+	return c.scan.closed
+}
+
+var discardBufs = sync.Pool{New: func() any { return new([4096]byte) }}
+
+// discard reads until the peer's close frame was seen. Whatever the library had buffered was scanned before it got it.
+func (c *Conn) discard(deadline time.Time) {
+	if c.scan.closed {
+		return
+	}
+	c.scan.lenient = true
+	buf := discardBufs.Get().(*[4096]byte)
+	defer discardBufs.Put(buf)
+	for !c.scan.closed {
+		c.raw.SetReadDeadline(deadline)
+		if c.state.Load()&stClosed != 0 {
+			return
+		}
+		n, err := c.fill(buf[:])
+		c.scan.scan(buf[:n])
+		if c.scan.done > 0 {
+			c.lastSeen.Store(time.Now().UnixNano())
+		}
+		// A late Interrupt may have moved the deadline: then this was not ours.
+		if err != nil && !(errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(deadline)) {
+			return
+		}
+	}
+}
+
+// fill reads from what net/http had buffered, then from the socket.
+func (c *Conn) fill(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		if len(c.early) == 0 {
+			c.early = nil
+		}
+		return n, nil
+	}
+	return c.raw.Read(p)
+}
+
+// A transport is what the library believes to be its connection.
+type transport Conn
+
+// Read reads for the library: whole headers, checked, up to the first violation. After that, or when reading was ended, it
+// fails with the cause. Called by the goroutine in ReadMessage.
+func (t *transport) Read(p []byte) (int, error) {
+	c := (*Conn)(t)
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		if err := c.stopped(); err != nil {
+			c.cause = err
+			return 0, err
+		}
+		n, err := c.fill(p)
+		if n > 0 {
+			if n = c.scanned(p[:n]); n > 0 {
+				return n, nil
+			}
+			continue // a violation: stopped tells it
+		}
+		if err == nil {
+			continue
+		}
+		if c.state.Load()&stEnded != 0 {
+			continue // reading was ended, and stopped tells why
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.cause = err
+			return 0, err
+		}
+		if !c.armed {
+			c.raw.SetReadDeadline(time.Time{})
+		} else if time.Now().Before(c.deadline) {
+			c.raw.SetReadDeadline(c.deadline)
+		} else {
+			c.fault = &ProtocolError{Code: codePolicy, Reason: "message took too long", Err: err}
+		}
+	}
+}
+
+// stopped returns why nothing more may be read, or nil.
+func (c *Conn) stopped() error {
+	state := c.state.Load()
+	switch {
+	case c.cause != nil:
+		return c.cause
+	case state&stClosed != 0:
+		return net.ErrClosed
+	case c.scan.err != nil:
+		return c.violated(c.scan.err)
+	case c.fault != nil:
+		return c.violated(c.fault)
+	case c.scan.closed:
+		return io.EOF
+	case state&stInterrupted != 0:
+		return ErrInterrupted
+	case state&stBroken != 0:
+		return *c.brokenBy.Load()
+	case state&stLibClosed != 0 && c.scan.inControl():
+		// The library gives a control frame 5 s and closes then.
+		return c.violated(&ProtocolError{Code: codePolicy, Reason: "control frame took too long"})
+	case state&stLibClosed != 0:
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// violated queues the close frame that tells the peer what it did.
+func (c *Conn) violated(v *ProtocolError) error {
+	c.QueueClose(v.Code, v.Reason)
+	return v
+}
+
+// scanned runs p through the scanner, notes life, and keeps the deadline of the message. It returns how much of p
+// the library may see. A deadline is set only when p ends inside a message: most reads end between two.
+func (c *Conn) scanned(p []byte) int {
+	n := c.scan.scan(p)
+	if c.scan.done > 0 {
+		c.lastSeen.Store(time.Now().UnixNano())
+	}
+	if !c.scan.mid() {
+		if c.armed {
+			c.armed = false
+			c.raw.SetReadDeadline(time.Time{})
+		}
+	} else if !c.armed || c.scan.began {
+		c.arm()
+	}
+	return n
+}
+
+// arm starts the time of the message under way.
+func (c *Conn) arm() {
+	if c.opts.MessageTimeout <= 0 {
+		return
+	}
+	c.armed, c.deadline = true, time.Now().Add(c.opts.MessageTimeout)
+	c.raw.SetReadDeadline(c.deadline)
+}
+
+// Write takes what the library writes: close frames, each in one call. The first one becomes ours; it never blocks.
+func (t *transport) Write(p []byte) (int, error) {
+	c := (*Conn)(t)
+	if len(p) < 2 || p[0] != bitFin|byte(OpClose) {
+		return len(p), nil
+	}
+	code, reason, v := parseClose(p[2:])
+	switch {
+	case v != nil:
+		code, reason = v.Code, v.Reason
+	case code == codeNoStatus:
+		code = 0
+	}
+	c.QueueClose(code, reason)
+	return len(p), nil
+}
+
+// Close is the library's: it ends reading at once. The socket stays open until CloseNow, so that the close frame can leave.
+func (t *transport) Close() error {
+	(*Conn)(t).endRead(stLibClosed)
+	return nil
+}
+
+func (t *transport) LocalAddr() net.Addr              { return t.raw.LocalAddr() }
+func (t *transport) RemoteAddr() net.Addr             { return t.raw.RemoteAddr() }
+func (t *transport) SetDeadline(time.Time) error      { return nil }
+func (t *transport) SetReadDeadline(time.Time) error  { return nil }
+func (t *transport) SetWriteDeadline(time.Time) error { return nil }
