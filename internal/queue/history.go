@@ -1,0 +1,189 @@
+package queue
+
+import (
+	"slices"
+	"time"
+)
+
+// keyHistory is the list of the slots in the keyed history, ordered by the offset of their newest entry. An append moves its
+// slot to the end: O(1). The links are in the slots.
+type keyHistory struct {
+	first, last uint32 // meaningless while n == 0
+	n           int
+}
+
+// Replay returns up to n of the newest entries of the history, as it is at now, oldest first, and the head at that very moment: a
+// reader that takes the entries and starts at from misses nothing and sees nothing twice. With Config.HistoryByKey they are the
+// newest entries of as many keys. The caller sees to it that from is not trimmed before the reader's claim is known.
+func (l *Log) Replay(n int, now time.Time) (entries []*Entry, from uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.replayLocked(n, now)
+}
+
+// ReplayHold is Replay for a coalescing reader, which takes the entries into its line: it holds the slot of each of them, once per
+// entry, before an append can make the history give one up. [Log.Unhold] takes that back. Slots held so may exceed
+// Config.MaxKeys by the history; no further key is taken until that is over.
+func (l *Log) ReplayHold(n int, now time.Time) (entries []*Entry, from uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	entries, from = l.replayLocked(n, now)
+	for _, e := range entries {
+		l.slots.claim(e.Slot)
+	}
+	return entries, from
+}
+
+func (l *Log) replayLocked(n int, now time.Time) (entries []*Entry, from uint64) {
+	head := l.head.Load()
+	if n <= 0 || l.cfg.History <= 0 {
+		return nil, head
+	}
+	l.expireLocked(head, now)
+	if l.ringHistory() {
+		start := l.floor
+		if head-start > uint64(n) {
+			start = head - uint64(n)
+		}
+		return l.ring.copyTo(nil, start, head), head
+	}
+	if n = min(n, l.keyed.n); n == 0 {
+		return nil, head
+	}
+	entries = make([]*Entry, 0, n)
+	for id := l.keyed.last; len(entries) < n; {
+		s := l.slots.at(id)
+		entries = append(entries, s.newest)
+		id = s.prev
+	}
+	slices.Reverse(entries)
+	return entries, head
+}
+
+// Expire lets go of history that is older than Config.HistoryAge at now. It returns when the next entry will be that old, the
+// zero time when none will.
+func (l *Log) Expire(now time.Time) (next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	head := l.head.Load()
+	l.expireLocked(head, now)
+	if e := l.oldestLocked(head); e != nil && l.cfg.HistoryAge > 0 {
+		return time.Unix(0, e.Time).Add(l.cfg.HistoryAge)
+	}
+	return time.Time{}
+}
+
+// ringHistory reports whether the ring holds history past the claims.
+func (l *Log) ringHistory() bool { return l.cfg.History > 0 && !l.cfg.HistoryByKey }
+
+// oldestLocked returns the oldest entry of the history, or nil.
+func (l *Log) oldestLocked(head uint64) *Entry {
+	switch {
+	case l.ringHistory() && l.floor < head:
+		return l.ring.at(l.floor)
+	case l.keyed.n > 0:
+		return l.slots.at(l.keyed.first).newest
+	}
+	return nil
+}
+
+// giveUpLocked lets go of the oldest entry of the history, which there is.
+func (l *Log) giveUpLocked(head uint64) {
+	if l.ringHistory() {
+		l.floor++
+		l.dropLocked(head)
+		return
+	}
+	id := l.keyed.first
+	l.unlistLocked(id)
+	l.slots.unkeep(id)
+}
+
+func (l *Log) expireLocked(head uint64, now time.Time) {
+	if l.cfg.HistoryAge <= 0 {
+		return
+	}
+	before := now.UnixNano() - int64(l.cfg.HistoryAge)
+	for e := l.oldestLocked(head); e != nil && e.Time <= before; e = l.oldestLocked(head) {
+		l.giveUpLocked(head)
+	}
+}
+
+// setNewestLocked makes e, which is in the ring, the newest entry of its slot, and of the keyed history if there is one.
+func (l *Log) setNewestLocked(id uint32, e *Entry) {
+	s := l.slots.at(id)
+	if s.newest != nil && s.newest.Offset < l.tail {
+		l.slots.addOutside(s, -1)
+	}
+	s.newest = e
+	if l.cfg.History <= 0 || !l.cfg.HistoryByKey {
+		return
+	}
+	if s.listed {
+		l.unlistLocked(id)
+	} else {
+		s.kept++
+	}
+	l.listLocked(id)
+}
+
+// boundHistoryLocked gives up the oldest of the history until what is left is within Config.History and, together with the
+// claims, within the bounds of the log.
+func (l *Log) boundHistoryLocked(head uint64) {
+	if l.cfg.History <= 0 {
+		return
+	}
+	if l.ringHistory() {
+		for head-l.floor > uint64(l.cfg.History) || l.tail < l.low && l.overLocked(head) {
+			l.giveUpLocked(head)
+		}
+		return
+	}
+	for l.keyed.n > l.cfg.History {
+		l.giveUpLocked(head)
+	}
+	// Giving up an entry that is claimed as well would free nothing, and all those behind it are claimed too.
+	for l.keyed.n > 0 && l.oldestLocked(head).Offset < l.tail && l.overLocked(head) {
+		l.giveUpLocked(head)
+	}
+}
+
+// overLocked reports whether claims and history together are over a bound of the log.
+func (l *Log) overLocked(head uint64) bool {
+	return l.cfg.MaxEntries > 0 && head-l.tail > uint64(l.cfg.MaxEntries) ||
+		l.cfg.MaxBytes > 0 && l.bytesLocked(l.tail, head)+l.slots.listedBytes > l.cfg.MaxBytes
+}
+
+// listLocked puts the slot at the end of the keyed history. Its newest entry is in the ring.
+func (l *Log) listLocked(id uint32) {
+	s := l.slots.at(id)
+	s.listed, s.prev, s.next = true, none, none
+	if l.keyed.n == 0 {
+		l.keyed.first = id
+	} else {
+		s.prev = l.keyed.last
+		l.slots.at(l.keyed.last).next = id
+	}
+	l.keyed.last = id
+	l.keyed.n++
+}
+
+// unlistLocked takes the slot out of the keyed history.
+func (l *Log) unlistLocked(id uint32) {
+	s := l.slots.at(id)
+	if s.prev == none {
+		l.keyed.first = s.next
+	} else {
+		l.slots.at(s.prev).next = s.next
+	}
+	if s.next == none {
+		l.keyed.last = s.prev
+	} else {
+		l.slots.at(s.next).prev = s.prev
+	}
+	if s.newest.Offset < l.tail {
+		l.slots.listedBytes -= int64(s.newest.Size)
+	}
+	s.listed = false
+	l.keyed.n--
+}
