@@ -1,0 +1,209 @@
+package fanout
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wshub-go/wshub/internal/queue"
+)
+
+// Config holds the bounds that all subscribers of an engine share. Zero fields take the defaults.
+type Config struct {
+	WriteTimeout time.Duration // for one frame to leave, default 10s
+	MailboxCount int           // direct messages pending per subscriber, default 1024
+	MailboxBytes int64         // their bytes, default 1 MiB
+	Workers      int           // goroutines that fan out at once, default GOMAXPROCS
+}
+
+// Engine fans the logs of topics out to subscribers. It starts nothing: workers run while a topic has values that were
+// not offered yet, and end when there is none.
+type Engine struct {
+	cfg   Config
+	clock atomic.Uint64 // the last stamp given
+	ids   atomic.Uint64 // the last subscriber id given
+
+	mu      sync.Mutex
+	runs    []*Topic      // topics that wait for a worker, oldest first; guarded by mu
+	active  []*Topic      // topics with a pass due or under way; guarded by mu
+	workers int           // guarded by mu
+	running int           // workers, drains and timer callbacks; guarded by mu
+	idle    chan struct{} // closed when running becomes 0; nil when nobody waits; guarded by mu
+
+	timers   timers
+	direct   totals
+	visitors sync.Pool // of *visitor
+	entries  sync.Pool // of *queue.Entry, for direct messages
+}
+
+// New returns an engine.
+func New(cfg Config) *Engine {
+	if cfg.WriteTimeout <= 0 {
+		cfg.WriteTimeout = 10 * time.Second
+	}
+	if cfg.MailboxCount <= 0 {
+		cfg.MailboxCount = 1024
+	}
+	if cfg.MailboxBytes <= 0 {
+		cfg.MailboxBytes = 1 << 20
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	e := &Engine{cfg: cfg}
+	e.visitors.New = func() any { return new(visitor) }
+	e.entries.New = func() any { return new(queue.Entry) }
+	return e
+}
+
+// Clock returns the counter from which every stamp is taken.
+func (e *Engine) Clock() *atomic.Uint64 { return &e.clock }
+
+// Direct returns the account of all direct messages.
+func (e *Engine) Direct() Tally { return e.direct.tally(e.direct.offered.Load) }
+
+// Entry returns an empty entry for a direct message; the engine takes it back once it was sent.
+func (e *Engine) Entry() *queue.Entry { return e.entries.Get().(*queue.Entry) }
+
+// Wait returns when no goroutine of the engine runs, or with ctx's error. Timers that are not due do not count.
+func (e *Engine) Wait(ctx context.Context) error {
+	for {
+		e.mu.Lock()
+		if e.running == 0 {
+			e.mu.Unlock()
+			return nil
+		}
+		if e.idle == nil {
+			e.idle = make(chan struct{})
+		}
+		idle := e.idle
+		e.mu.Unlock()
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (e *Engine) begin() {
+	e.mu.Lock()
+	e.running++
+	e.mu.Unlock()
+}
+
+func (e *Engine) end() {
+	e.mu.Lock()
+	e.endLocked()
+	e.mu.Unlock()
+}
+
+func (e *Engine) endLocked() {
+	e.running--
+	if e.running == 0 && e.idle != nil {
+		close(e.idle)
+		e.idle = nil
+	}
+}
+
+// schedule gives the topic to the workers unless they have it.
+func (e *Engine) schedule(t *Topic) {
+	e.mu.Lock()
+	if !t.run.active {
+		t.run.active = true
+		t.run.index = len(e.active)
+		e.active = append(e.active, t)
+		e.pushLocked(t)
+	}
+	e.mu.Unlock()
+}
+
+// pushLocked queues the topic and sees that there is a worker for it.
+func (e *Engine) pushLocked(t *Topic) {
+	e.runs = append(e.runs, t)
+	if e.workers < e.cfg.Workers {
+		e.workers++
+		e.running++
+		go e.work() // owner: the engine; ends when no topic waits
+	}
+}
+
+// retireLocked takes a topic whose pass is complete off the active list.
+func (e *Engine) retireLocked(t *Topic) {
+	last := len(e.active) - 1
+	moved := e.active[last]
+	e.active[t.run.index] = moved
+	moved.run.index = t.run.index
+	e.active[last] = nil
+	e.active = e.active[:last]
+	t.run.active = false
+}
+
+// stride is how many chunks a worker takes at a time: 512 members, some 30 µs on null connections, so that a topic of
+// three waits that long behind a topic of a million.
+const stride = 8
+
+// work is a worker: it takes the topic that has waited longest, visits one stride of its chunks and puts it back at the
+// end of the line, until no topic waits.
+func (e *Engine) work() {
+	v := e.visitors.Get().(*visitor)
+	e.mu.Lock()
+	for len(e.runs) > 0 {
+		t := e.runs[0]
+		e.runs[0] = nil
+		e.runs = e.runs[1:]
+		if len(e.runs) == 0 {
+			e.runs = nil
+		}
+		r := &t.run
+		if !r.passing {
+			r.passing = true
+			r.next, r.busy = 0, 0
+			// The dirty bit goes before the head is read: an append after the read finds it clear and sets it.
+			t.dirty.Store(false)
+			r.head = t.log.Head()
+			// The members are looked up after the head: who joined before the head's last append is among them.
+			r.chunks = t.chunkList()
+		}
+		head := r.head
+		lo := r.next
+		hi := min(lo+stride, len(r.chunks))
+		chunks := r.chunks[lo:hi]
+		r.next = hi
+		r.busy++
+		if hi < len(r.chunks) {
+			e.pushLocked(t)
+		}
+		e.mu.Unlock()
+
+		v.pass(t, head, chunks)
+
+		e.mu.Lock()
+		r.busy--
+		if r.next < len(r.chunks) || r.busy > 0 {
+			continue // another stride is queued or under way
+		}
+		r.chunks = nil
+		e.mu.Unlock()
+		t.passed(head)
+		e.mu.Lock()
+		r.passing = false
+		if t.dirty.Load() {
+			e.pushLocked(t)
+		} else {
+			e.retireLocked(t)
+		}
+	}
+	e.workers--
+	e.endLocked()
+	e.mu.Unlock()
+	e.visitors.Put(v)
+}
+
+// recycle takes a direct message's entry back. Its bytes are not reused.
+func (e *Engine) recycle(x *queue.Entry) {
+	*x = queue.Entry{}
+	e.entries.Put(x)
+}

@@ -1,0 +1,350 @@
+package fanout
+
+import (
+	"math"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/wshub-go/wshub/internal/queue"
+)
+
+// ended is the cursor of a member that takes nothing any more: past every head.
+const ended = math.MaxUint64
+
+// cause says why a member's pending values will not be sent.
+type cause uint8
+
+const (
+	causeLeft cause = iota
+	causeEvicted
+)
+
+// Member is one subscription: a cursor in one topic's log.
+type Member struct {
+	// cursor is the first offset not yet decided, or taken into the backlog. The owner of the subscriber's write bit stores
+	// it and never moves it back; workers load it to skip who is up to date, and to trim the log below all claims.
+	cursor  atomic.Uint64
+	pending atomic.Uint32 // entries in the frame begun; stored by the owner of the write bit
+	lagging atomic.Bool   // on Topic.lag; stored under Topic.lagMu
+	lagAt   int           // there; guarded by Topic.lagMu
+
+	sub   *Subscriber
+	topic *Topic
+	start uint64 // immutable after Join
+	slot  int    // immutable after Join
+	chunk *chunk // immutable after Join
+
+	// Guarded by the write bit.
+	rule    *Rule
+	where   func(any) bool
+	plain   bool // neither filter nor pacing nor packing: equal cursors get equal bytes
+	gone    bool // finish was called
+	late    bool // on Subscriber.late
+	end     uint64
+	backlog *backlog // nil until needed
+	sent    uint64
+	other   *Tally // what is not sent; nil until needed
+}
+
+// Topic returns the topic.
+func (m *Member) Topic() *Topic { return m.topic }
+
+// Subscriber returns the subscriber.
+func (m *Member) Subscriber() *Subscriber { return m.sub }
+
+// Tally returns the member's exact account.
+func (m *Member) Tally() Tally {
+	m.sub.lock()
+	var a Tally
+	if m.other != nil {
+		a = *m.other
+	}
+	a.Sent = m.sent
+	end := m.end
+	if !m.gone {
+		end = m.topic.log.Head()
+	}
+	a.Offered += end - m.start
+	m.sub.release(nil)
+	a.Pending = a.Offered - a.decided()
+	return a
+}
+
+// Update replaces the rule and the filter from the next value on that is not in the backlog; nothing is lost.
+func (m *Member) Update(r *Rule, where func(any) bool) error {
+	s := m.sub
+	s.lock()
+	if m.gone {
+		s.release(nil)
+		return ErrStopped
+	}
+	m.topic.mu.Lock()
+	m.topic.countBlockLocked(r, 1)
+	m.topic.countBlockLocked(m.rule, -1)
+	m.topic.mu.Unlock()
+	m.setRule(r, where)
+	if b := m.backlog; b != nil {
+		b.limit, b.bytes, b.due = nil, nil, 0
+		if b.line && !r.Coalesce {
+			b.unline(m.topic.log)
+		}
+	}
+	s.release(nil)
+	m.topic.wake()
+	return nil
+}
+
+func (m *Member) setRule(r *Rule, where func(any) bool) {
+	m.rule, m.where = r, where
+	m.plain = where == nil && !r.paced() && !r.Pack
+}
+
+// countBlockLocked keeps the number of members that block and the least N among them. That N stays until nobody blocks: too
+// small only makes publishers look at the members sooner.
+func (t *Topic) countBlockLocked(r *Rule, d int64) {
+	if r.Overflow != Block || r.Coalesce {
+		return
+	}
+	n := t.blocks.Load() + d
+	switch least := t.minBlock.Load(); {
+	case n == 0:
+		t.minBlock.Store(math.MaxInt64)
+	case d > 0 && (n == 1 || int64(r.N) < least):
+		t.minBlock.Store(int64(r.N))
+	}
+	t.blocks.Store(n)
+}
+
+// Join makes s a member of t: it is offered every value whose Publish begins after Join returned, after up to replay
+// values of the history, without a gap or a repeat between them.
+func (t *Topic) Join(s *Subscriber, r *Rule, where func(any) bool, replay int) (*Member, error) {
+	s.lock()
+	if m := s.memberOf(t); m != nil {
+		s.release(nil)
+		return m, ErrMember
+	}
+	if s.state != flowing || s.seal != 0 {
+		s.release(nil)
+		return nil, ErrStopped
+	}
+	if s.limit > 0 && len(s.subs) >= int(s.limit) {
+		s.release(nil)
+		return nil, ErrTooMany
+	}
+	m := &Member{sub: s, topic: t}
+	m.setRule(r, where)
+	if err := t.insert(m, replay); err != nil {
+		s.release(nil)
+		return nil, err
+	}
+	s.subs = append(s.subs, m)
+	if s.many != nil {
+		s.many.topics[t] = m
+	} else if len(s.subs) > manySubs {
+		s.many = &many{topics: make(map[*Topic]*Member, 2*len(s.subs))}
+		for _, m := range s.subs {
+			s.many.topics[m.topic] = m
+			s.markLate(m)
+		}
+	}
+	// The claim taken by insert goes with this look at all cursors: a pass that had read the members before insert has
+	// missed this one.
+	s.markLate(m)
+	s.release(nil)
+	return m, nil
+}
+
+// insert gives m a place and its first offset. The claim on the log comes first, then the place, then the offset: a pass
+// that sees the place finds a valid cursor, and nothing from the cursor on can be trimmed. Callers own the write bit.
+func (t *Topic) insert(m *Member, replay int) error {
+	t.lagMu.Lock()
+	held, from := t.log.Replay(replay, time.Now())
+	m.cursor.Store(from)
+	t.addLagLocked(m)
+	t.lagMu.Unlock()
+
+	t.mu.Lock()
+	err := error(nil)
+	switch {
+	case t.retired:
+		err = ErrRetired
+	case t.cfg.MaxMembers > 0 && m.sub.feed == nil && t.sockets.Load() >= int64(t.cfg.MaxMembers):
+		err = ErrFull
+	}
+	if err != nil {
+		t.mu.Unlock()
+		m.cursor.Store(ended)
+		t.dropLag(m)
+		return err
+	}
+	t.place(m)
+	if m.sub.feed == nil {
+		t.sockets.Add(1)
+	}
+	t.countBlockLocked(m.rule, 1)
+	t.n.Add(1)
+	// Without a replay the first offset is the head now: every publisher that holds an earlier one has not returned.
+	if len(held) == 0 {
+		from = t.log.Head()
+		m.cursor.Store(from)
+	}
+	m.start = from
+	t.counted++
+	t.starts += from
+	t.mu.Unlock()
+
+	if len(held) > 0 {
+		b := m.backlogOf()
+		b.since = time.Now().UnixNano()
+		for _, e := range held {
+			if m.admits(e) {
+				b.push(e)
+			} else {
+				m.filtered(1)
+			}
+		}
+		m.account().Offered += uint64(len(held))
+		t.totals.offered.Add(uint64(len(held)))
+	}
+	return nil
+}
+
+// place stores m in a hole, or at the end. Callers hold mu.
+func (t *Topic) place(m *Member) {
+	if len(t.holes) == 0 {
+		c := new(chunk)
+		chunks := append(t.chunkList(), c) // beyond the length that others have loaded
+		t.chunks.Store(&chunks)
+		for i := chunkSize - 1; i >= 0; i-- {
+			t.holes = append(t.holes, hole{c, i})
+		}
+	}
+	h := t.holes[len(t.holes)-1]
+	t.holes = t.holes[:len(t.holes)-1]
+	m.chunk, m.slot = h.c, h.slot
+	h.c.used.Add(1)
+	h.c.slots[h.slot].Store(m)
+}
+
+// remove gives the place of a finished member up.
+func (t *Topic) remove(m *Member) {
+	t.mu.Lock()
+	m.chunk.slots[m.slot].Store(nil)
+	m.chunk.used.Add(-1)
+	t.holes = append(t.holes, hole{m.chunk, m.slot})
+	if m.sub.feed == nil {
+		t.sockets.Add(-1)
+	}
+	if t.n.Add(-1) == 0 {
+		t.chunks.Store(nil)
+		t.holes = nil
+	}
+	t.mu.Unlock()
+	t.wake()
+}
+
+// Leave ends the membership; when it returns nothing more is sent, except the rest of a frame already begun. What is
+// pending counts as undelivered. It reports whether there was a membership.
+func (m *Member) Leave() bool {
+	s := m.sub
+	s.lock()
+	i := slices.Index(s.subs, m)
+	if i < 0 {
+		s.release(nil)
+		return false
+	}
+	m.finish(causeLeft)
+	s.subs = slices.Delete(s.subs, i, i+1)
+	if s.many != nil {
+		delete(s.many.topics, m.topic)
+	}
+	s.release(nil)
+	m.topic.remove(m)
+	return true
+}
+
+// finish closes the account: what is pending, but for the frame begun, counts as evicted or undelivered. Callers own
+// the write bit.
+func (m *Member) finish(c cause) {
+	if m.gone {
+		return
+	}
+	m.gone = true
+	t := m.topic
+	t.mu.Lock()
+	m.end = t.log.Head()
+	t.counted--
+	t.starts -= m.start
+	t.finished += m.end - m.start
+	t.countBlockLocked(m.rule, -1)
+	t.mu.Unlock()
+
+	pending := m.end - m.cursor.Load()
+	if b := m.backlog; b != nil {
+		pending += uint64(b.len())
+		b.clear(t.log)
+	}
+	m.cursor.Store(ended)
+	t.dropLag(m)
+	m.undo(c, pending)
+	t.wake()
+}
+
+// undo counts n values that will not be sent.
+func (m *Member) undo(c cause, n uint64) {
+	if n == 0 {
+		return
+	}
+	if c == causeEvicted {
+		m.account().Evicted += n
+		m.topic.totals.evicted.Add(n)
+	} else {
+		m.account().Undelivered += n
+		m.topic.totals.undelivered.Add(n)
+	}
+}
+
+func (m *Member) account() *Tally {
+	if m.other == nil {
+		m.other = new(Tally)
+	}
+	return m.other
+}
+
+// admits reports whether e is for m. A filter that panics fails the subscriber, and admits nothing.
+func (m *Member) admits(e *queue.Entry) bool {
+	if !addressed(e, m.sub.id) {
+		return false
+	}
+	return m.where == nil || m.passes(e.Value)
+}
+
+func (m *Member) passes(v any) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			ok = false
+			s := m.sub
+			if s.happen == nil {
+				s.happen = new(happened)
+			}
+			s.happen.panic = &PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return m.where(v)
+}
+
+// addressed reports whether Except and Only leave the subscriber in.
+func addressed(e *queue.Entry, id uint64) bool {
+	return !slices.Contains(e.Except, id) && (e.Only == nil || slices.Contains(e.Only, id))
+}
+
+// outstanding returns how many values of the log are pending. Any goroutine may call it.
+func (m *Member) outstanding(head uint64) uint64 {
+	n := uint64(m.pending.Load())
+	if c := m.cursor.Load(); c < head {
+		n += head - c
+	}
+	return n
+}
