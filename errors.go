@@ -1,0 +1,263 @@
+package wshub
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/wshub-go/wshub/internal/wire"
+)
+
+// Errors a caller may branch on with [errors.Is]. Functions return them
+// wrapped with what was attempted.
+var (
+	// ErrClosed says that the hub is closed, or that a Topic or another handle
+	// is the zero value and so belongs to no hub.
+	ErrClosed = errors.New("wshub: hub is closed")
+
+	// ErrDraining says that the hub is being drained or shut down and takes no
+	// new sessions.
+	ErrDraining = errors.New("wshub: hub is draining")
+
+	// ErrSlow is the cause of a session or stream that a policy evicted: too
+	// much was pending for it for too long. Sessions are closed with code 1013.
+	ErrSlow = errors.New("wshub: subscriber is too slow")
+
+	// ErrSessionClosed says that the session has ended or is closing. Its
+	// cause is what Session.Err returns.
+	ErrSessionClosed = errors.New("wshub: session is closed")
+
+	// ErrNoSession says that a message was sent to nobody: no session of this
+	// node matches and there is no bus to reach others.
+	ErrNoSession = errors.New("wshub: no such session")
+
+	// ErrTopicConflict says that a name is in use by a topic or family with
+	// another type or policy.
+	ErrTopicConflict = errors.New("wshub: topic is defined differently")
+
+	// ErrAlreadyMember says that a session joins a topic it is in.
+	ErrAlreadyMember = errors.New("wshub: already a member")
+
+	// ErrNotMember says that a session is not in the topic.
+	ErrNotMember = errors.New("wshub: not a member")
+
+	// ErrPolicy says that a policy cannot be parsed, or cannot work where it is
+	// used. The error names the parts in conflict.
+	ErrPolicy = errors.New("wshub: invalid policy")
+
+	// ErrName says that a topic's or family's name is empty, not UTF-8, or too
+	// long.
+	ErrName = errors.New("wshub: invalid name")
+
+	// ErrKind says that a message to be sent is neither text nor binary.
+	ErrKind = errors.New("wshub: invalid message kind")
+
+	// ErrUTF8 says that text is not valid UTF-8.
+	ErrUTF8 = errors.New("wshub: text is not valid UTF-8")
+
+	// ErrDecode says that a received message is not what it was decoded as.
+	// A SessionFunc that returns it closes the session with code 1007.
+	ErrDecode = errors.New("wshub: cannot decode message")
+
+	// ErrTooBig is the cause of a session whose client sent a message over the
+	// read limit. It is closed with code 1009.
+	ErrTooBig = errors.New("wshub: message is too big")
+
+	// ErrWriteTimeout is the cause of a session whose client did not take a
+	// frame within the write timeout.
+	ErrWriteTimeout = errors.New("wshub: write timed out")
+
+	// ErrKeepAlive is the cause of a session whose client gave no sign of life
+	// within the keep-alive timeout.
+	ErrKeepAlive = errors.New("wshub: peer is gone")
+
+	// ErrMessageTimeout is the cause of a session whose client began a message
+	// and did not finish it in time.
+	ErrMessageTimeout = errors.New("wshub: message was not finished in time")
+
+	// ErrUnauthorized says that an upgrade, a join or a session is not allowed,
+	// or no longer.
+	ErrUnauthorized = errors.New("wshub: not authorized")
+
+	// ErrUpgrade says that a request could not be upgraded to a WebSocket. The
+	// answer has been written.
+	ErrUpgrade = errors.New("wshub: upgrade failed")
+
+	// ErrPanic is the cause of a session, or the error of a call, in which a
+	// callback of the user panicked. The stack is logged.
+	ErrPanic = errors.New("wshub: panic in a callback")
+)
+
+// Errors of limits. All of them match [ErrLimit].
+var (
+	// ErrLimit says that one of the hub's Limits is reached; the error also
+	// matches the limit's own sentinel below.
+	ErrLimit = errors.New("wshub: limit reached")
+
+	// ErrTooManySessions: Limits.Sessions of the hub.
+	ErrTooManySessions = fmt.Errorf("%w: too many sessions", ErrLimit)
+
+	// ErrTooManySessionsPerUser: Limits.SessionsPerUser of one user.
+	ErrTooManySessionsPerUser = fmt.Errorf("%w: too many sessions of the user", ErrLimit)
+
+	// ErrTooManySessionsPerAddr: Limits.SessionsPerAddr of one remote address.
+	ErrTooManySessionsPerAddr = fmt.Errorf("%w: too many sessions of the address", ErrLimit)
+
+	// ErrTooManyUpgrades: Limits.Upgrades under way at once.
+	ErrTooManyUpgrades = fmt.Errorf("%w: too many upgrades at once", ErrLimit)
+
+	// ErrTooManyTopics: Limits.TopicsPerSession.
+	ErrTooManyTopics = fmt.Errorf("%w: too many topics of the session", ErrLimit)
+
+	// ErrTopicFull: Limits.SessionsPerTopic.
+	ErrTopicFull = fmt.Errorf("%w: topic is full", ErrLimit)
+
+	// ErrPendingFull: Limits.Pending of one topic, or the bound on direct
+	// messages of one session, for as long as the call's context allowed.
+	// Nothing was published or sent.
+	ErrPendingFull = fmt.Errorf("%w: too much is pending", ErrLimit)
+
+	// ErrTooManyKeys: Limits.Keys of one topic. Nothing was published.
+	ErrTooManyKeys = fmt.Errorf("%w: too many keys", ErrLimit)
+)
+
+// limitReasons are what a client is told of a limit it has met.
+var limitReasons = []struct {
+	err    error
+	reason string
+}{
+	{ErrTooManySessions, "too many sessions"},
+	{ErrTooManySessionsPerUser, "too many sessions"},
+	{ErrTooManySessionsPerAddr, "too many sessions"},
+	{ErrTooManyUpgrades, "too many sessions"},
+	{ErrTooManyTopics, "too many topics"},
+	{ErrTopicFull, "topic is full"},
+	{ErrPendingFull, "too much is pending"},
+	{ErrTooManyKeys, "too many keys"},
+	{ErrLimit, "limit reached"},
+}
+
+// CloseError closes a session with a code and a reason of the caller's choice
+// when a SessionFunc or a handler returns it. It is also the cause of a session
+// that was closed with a code, by either side.
+type CloseError struct {
+	// Code is sent to the peer. One that must not be sent, see [StatusCode],
+	// becomes 1011.
+	Code StatusCode
+
+	// Reason is sent to the peer, cut to 123 bytes on a rune boundary. It may
+	// be empty.
+	Reason string
+
+	// Err is the cause, for Unwrap. It is not sent. It may be nil.
+	Err error
+}
+
+// Error returns code, reason and cause.
+func (e *CloseError) Error() string {
+	s := "wshub: closed with " + e.Code.String()
+	if e.Reason != "" {
+		s += fmt.Sprintf(" %q", e.Reason)
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns e.Err.
+func (e *CloseError) Unwrap() error { return e.Err }
+
+// Is reports whether target is a *CloseError with e's code and, when target
+// has a reason, e's reason, so that
+//
+//	errors.Is(err, &wshub.CloseError{Code: wshub.StatusGoingAway})
+//
+// asks for a code anywhere in a chain of errors.
+func (e *CloseError) Is(target error) bool {
+	t, ok := target.(*CloseError)
+	return ok && t.Code == e.Code && (t.Reason == "" || t.Reason == e.Reason)
+}
+
+// RejectError chooses the answer to a refused upgrade when Authenticate or
+// another check before the upgrade returns it. It matches [ErrUnauthorized].
+// Returned by a SessionFunc, or by Authorize and then the SessionFunc, it
+// closes the session with code 1008 and its Reason.
+type RejectError struct {
+	// Status is the HTTP status, from 300 to 599; any other one becomes 401.
+	Status int
+
+	// Header is added to the answer, such as a WWW-Authenticate, Retry-After or
+	// Location. It may be nil. The hub does not change it.
+	Header http.Header
+
+	// Reason is the text the client is shown; "" is the status text.
+	Reason string
+}
+
+// Error returns status and reason.
+func (e *RejectError) Error() string {
+	return fmt.Sprintf("wshub: rejected with %d: %s", e.status(), e.reason())
+}
+
+// Is reports whether target is ErrUnauthorized.
+func (e *RejectError) Is(target error) bool { return target == ErrUnauthorized }
+
+// status is the HTTP status to answer with. A 1xx or 2xx would tell the client
+// that it has been upgraded or served.
+func (e *RejectError) status() int {
+	if e.Status < 300 || e.Status > 599 {
+		return http.StatusUnauthorized
+	}
+	return e.Status
+}
+
+func (e *RejectError) reason() string {
+	if e.Reason != "" {
+		return e.Reason
+	}
+	return http.StatusText(e.status())
+}
+
+// statusFor is how the result of a SessionFunc closes its session: the close
+// code, a reason that fits into a close frame, and whether err is the
+// server's fault and has to be logged. The reasons are ours, except where the
+// user wrote one for the client to see: the text of other errors may tell
+// what is none of the client's business.
+//
+// It is not asked about sessions that have ended already.
+func statusFor(err error) (code StatusCode, reason string, log bool) {
+	var closeErr *CloseError
+	var reject *RejectError
+	switch {
+	case err == nil:
+		return StatusNormalClosure, "", false
+	case errors.As(err, &closeErr):
+		if !closeErr.Code.valid() {
+			return StatusInternalError, "internal error", true
+		}
+		return closeErr.Code, wire.TruncateReason(closeErr.Reason), false
+	case errors.Is(err, ErrDecode):
+		// Not ErrUTF8: without ErrDecode it is about text of the server's own.
+		return StatusInvalidFramePayloadData, "invalid message data", false
+	case errors.As(err, &reject):
+		return StatusPolicyViolation, wire.TruncateReason(reject.reason()), false
+	case errors.Is(err, ErrUnauthorized):
+		return StatusPolicyViolation, "not authorized", false
+	case errors.Is(err, ErrName):
+		// A name that the server made up would be its own fault, but names come
+		// from clients: rooms.Topic(c.Room).
+		return StatusPolicyViolation, "invalid name", false
+	case errors.Is(err, ErrSlow):
+		return StatusTryAgainLater, "too slow", false
+	case errors.Is(err, ErrDraining), errors.Is(err, ErrClosed):
+		return StatusGoingAway, "going away", false
+	case errors.Is(err, ErrLimit):
+		for _, l := range limitReasons {
+			if errors.Is(err, l.err) {
+				return StatusPolicyViolation, l.reason, false
+			}
+		}
+	}
+	return StatusInternalError, "internal error", true
+}
