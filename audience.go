@@ -1,0 +1,210 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/wshub-go/wshub/internal/queue"
+)
+
+// Sender is what a message can be sent to: a [*Session] or an [Audience].
+type Sender interface {
+	Send(ctx context.Context, m Message) error
+}
+
+// SendJSON sends v as JSON in a text message. The error is json's when v cannot be encoded, otherwise Send's.
+func SendJSON(ctx context.Context, to Sender, v any) error {
+	m, err := JSON(v)
+	if err != nil {
+		return err
+	}
+	return to.Send(ctx, m)
+}
+
+// Audience is a set of sessions, evaluated at each call: [Hub.Everyone], [Hub.User] or [Hub.To]. It is a small
+// immutable value. The zero Audience is nobody.
+type Audience struct {
+	h      *Hub
+	kind   audienceKind
+	id     string   // of the user or session
+	except []uint64 // subscriber ids; never changed, copied to grow
+}
+
+type audienceKind uint8
+
+const (
+	everyone audienceKind = iota + 1
+	ofUser
+	oneSession
+)
+
+// Everyone returns all sessions.
+func (h *Hub) Everyone() Audience { return Audience{h: h, kind: everyone} }
+
+// User returns the sessions of a user. User("") is nobody.
+func (h *Hub) User(id string) Audience { return Audience{h: h, kind: ofUser, id: id} }
+
+// To returns the session with the given id.
+func (h *Hub) To(sessionID string) Audience { return Audience{h: h, kind: oneSession, id: sessionID} }
+
+// Except returns the audience without the given sessions. nil, ended ones and those of another hub are ignored.
+func (a Audience) Except(sessions ...*Session) Audience {
+	except := slices.Clone(a.except)
+	for _, s := range sessions {
+		if s != nil && s.hub == a.h {
+			except = append(except, s.sub.ID())
+		}
+	}
+	a.except = except
+	return a
+}
+
+// String names the audience.
+func (a Audience) String() string {
+	name := "nobody"
+	switch a.kind {
+	case everyone:
+		name = "everyone"
+	case ofUser:
+		name = fmt.Sprintf("user %q", a.id)
+	case oneSession:
+		name = "session " + a.id
+	}
+	if len(a.except) > 0 {
+		name += " with exceptions"
+	}
+	return name
+}
+
+// Send sends a message to each session of the audience. The message's bytes are not retained. Everyone is reached as
+// the members of a topic are, under the hub's policy: Send waits, bounded by ctx, only while its log is full. Others
+// are reached as by [Session.Send]: Send waits for those for whom too much is pending, after it has reached the rest.
+// Sessions that close meanwhile are passed over. Nobody to send to is [ErrNoSession].
+func (a Audience) Send(ctx context.Context, m Message) error {
+	if err := a.send(ctx, m); err != nil {
+		return fmt.Errorf("send to %v: %w", a, err)
+	}
+	return nil
+}
+
+func (a Audience) send(ctx context.Context, m Message) error {
+	if a.h == nil {
+		return ErrNoSession
+	}
+	if err := a.h.closedErr(); err != nil {
+		return err
+	}
+	if a.kind == everyone {
+		return a.publish(ctx, m)
+	}
+	if a.kind == oneSession { // the common case, without a slice
+		s := a.h.table.get(a.id)
+		if s == nil || !a.has(s) {
+			return ErrNoSession
+		}
+		e := a.h.engine.Entry()
+		if err := m.fill(e); err != nil {
+			return err
+		}
+		return sendError(s.sub.Send(ctx, e))
+	}
+	sessions := a.sessions()
+	if len(sessions) == 0 {
+		return ErrNoSession
+	}
+	// First those that take it at once, so that one that lags delays nobody else.
+	var full []*Session
+	var entries []*queue.Entry
+	reached := 0
+	for _, s := range sessions {
+		e := a.h.engine.Entry()
+		if err := m.fill(e); err != nil {
+			return err
+		}
+		switch err := s.sub.TrySend(e); {
+		case errors.Is(err, queue.ErrFull):
+			full, entries = append(full, s), append(entries, e)
+		case err == nil:
+			reached++
+		}
+	}
+	for i, s := range full {
+		switch err := sendError(s.sub.Send(ctx, entries[i])); {
+		case err == nil:
+			reached++
+		case !errors.Is(err, ErrSessionClosed):
+			return err
+		}
+	}
+	if reached == 0 {
+		return ErrNoSession // all of them closed meanwhile
+	}
+	return nil
+}
+
+// publish sends to everyone.
+func (a Audience) publish(ctx context.Context, m Message) error {
+	if a.count() == 0 {
+		return ErrNoSession
+	}
+	e := &queue.Entry{Except: a.except}
+	if err := m.fill(e); err != nil {
+		return err
+	}
+	return sendError(a.h.everyone.Publish(ctx, e))
+}
+
+// Close closes each session of the audience at once: what is pending for it is not sent. It is the call to kick with;
+// [Session.Close] is the polite one. It does not wait. Nobody to close is [ErrNoSession]; the code is checked as by
+// Session.Close.
+func (a Audience) Close(ctx context.Context, code StatusCode, reason string) error {
+	if !code.valid() {
+		return fmt.Errorf("close %v: %w", a, badCode(code))
+	}
+	n := 0
+	for _, s := range a.sessions() {
+		n++
+		s.decide(closedWith(code, reason), atOnce)
+	}
+	if n == 0 {
+		return fmt.Errorf("close %v: %w", a, ErrNoSession)
+	}
+	return nil
+}
+
+// Count returns the number of sessions in the audience.
+func (a Audience) Count(ctx context.Context) (int, error) { return a.count(), nil }
+
+func (a Audience) count() int {
+	if a.kind == everyone && len(a.except) == 0 {
+		return a.h.Len()
+	}
+	return len(a.sessions())
+}
+
+// has reports whether s is not excepted.
+func (a Audience) has(s *Session) bool { return !slices.Contains(a.except, s.sub.ID()) }
+
+// sessions returns who is in the audience now.
+func (a Audience) sessions() []*Session {
+	var all []*Session
+	switch {
+	case a.h == nil:
+	case a.kind == everyone:
+		for s := range a.h.table.all {
+			all = append(all, s)
+		}
+	case a.kind == ofUser && a.id != "":
+		all = a.h.table.ofUser(nil, a.id)
+	case a.kind == oneSession:
+		if s := a.h.table.get(a.id); s != nil {
+			all = append(all, s)
+		}
+	}
+	if len(a.except) > 0 {
+		all = slices.DeleteFunc(all, func(s *Session) bool { return !a.has(s) })
+	}
+	return all
+}

@@ -1,0 +1,86 @@
+package wshub
+
+import (
+	"context"
+	"time"
+
+	"github.com/wshub-go/wshub/internal/queue"
+)
+
+// EventKind says what an [Event] tells.
+type EventKind uint8
+
+// The kinds of events. The events of one session come in the order connected, joined and left as they happened,
+// disconnected; nothing about a session follows its EventDisconnected.
+const (
+	EventConnected    EventKind = iota + 1 // a session was accepted
+	EventJoined                            // it joined Topic
+	EventLeft                              // it left Topic, by itself or because it ended
+	EventDisconnected                      // it has ended: Code, Reason, Cause
+	EventDropped                           // a policy dropped N values: of Topic, or of its inbound messages when Topic is ""
+	EventEvicted                           // a policy gave the session up because of Topic; its EventDisconnected follows
+	EventError                             // user code failed or panicked: Cause
+)
+
+var eventNames = [...]string{
+	EventConnected:    "connected",
+	EventJoined:       "joined",
+	EventLeft:         "left",
+	EventDisconnected: "disconnected",
+	EventDropped:      "dropped",
+	EventEvicted:      "evicted",
+	EventError:        "error",
+}
+
+// String returns the kind's name in lower case.
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) && eventNames[k] != "" {
+		return eventNames[k]
+	}
+	return "unknown"
+}
+
+// Event is something that happened on this node. Fields that its kind does not mention are zero.
+type Event struct {
+	Kind    EventKind
+	Time    time.Time
+	Session string     // the session's id; "" for a stream's
+	User    string     // its user at that time
+	Topic   string     // the topic's full name
+	Code    StatusCode // the close code
+	Reason  string     // the close reason
+	Cause   error      // why, nil when there is nothing more to say than Code and Reason
+	N       uint64     // how many values
+}
+
+// Events returns a stream of what happens from now on. The policy says what becomes of events that the reader is too
+// slow for, as it does for [Topic.Subscribe]; the zero Policy is the hub's. ctx bounds the subscription, not the call.
+// Events cost nothing while nobody listens, and a reader may call anything of the hub.
+func (h *Hub) Events(ctx context.Context, p Policy) *Stream[Event] {
+	return newStream[Event](ctx, h, h.events, p, nil)
+}
+
+// eventSize is what an event counts for in byte bounds: the struct's size on 64-bit machines, rounded up.
+const eventSize = 128
+
+// emit tells whoever listens. It never waits.
+func (h *Hub) emit(ev Event) {
+	if h.events.Len() == 0 {
+		return
+	}
+	if ev.Time.IsZero() {
+		ev.Time = time.Now()
+	}
+	if err := h.events.TryPublish(&queue.Entry{Value: ev, Size: eventSize}); err != nil {
+		h.counts.eventsLost.Add(1)
+	}
+}
+
+// emit tells whoever listens something about the session.
+func (s *Session) emit(ev Event) {
+	if s.hub.events.Len() == 0 {
+		return
+	}
+	ev.Session, ev.User = s.id, s.User()
+	s.hub.emit(ev)
+}

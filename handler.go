@@ -1,0 +1,321 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/wshub-go/wshub/internal/wire"
+)
+
+// SessionFunc serves one session, in a goroutine of its own. ctx is [Session.Context]. The session ends when it
+// returns, and its result decides the close: nil 1000; a [*CloseError] its code; a message that does not decode 1007; limits and
+// refusals 1008; [ErrSlow] 1013; [ErrClosed] 1001; anything once the session is closing: nothing. Only the rest is 1011, and logged. A
+// panic is 1011, logged with its stack.
+type SessionFunc func(ctx context.Context, s *Session) error
+
+// Middleware wraps a SessionFunc. The first one given is the outermost.
+type Middleware func(SessionFunc) SessionFunc
+
+// Handler returns a handler that upgrades each request and serves it with fn. ServeHTTP returns once the upgrade is
+// done or refused; the session goes on.
+func (h *Hub) Handler(fn SessionFunc, mw ...Middleware) http.Handler {
+	if fn == nil {
+		panic("wshub: Handler: nil SessionFunc")
+	}
+	fn = wrap(fn, mw)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.serve(w, r, func(*http.Request) (SessionFunc, error) { return fn, nil })
+	})
+}
+
+// HandlerFor is Handler for SessionFuncs that depend on the request: f is called once for each, after origin, limits
+// and authentication and before the upgrade, in the request's goroutine. Take what you need from path, query and
+// headers there; the request is not kept. An error refuses the upgrade as [Authenticate]'s does.
+func (h *Hub) HandlerFor(f func(*http.Request) (SessionFunc, error), mw ...Middleware) http.Handler {
+	if f == nil {
+		panic("wshub: HandlerFor: nil func")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.serve(w, r, func(r *http.Request) (SessionFunc, error) {
+			fn, err := f(r)
+			if err == nil && fn == nil {
+				err = &RejectError{Status: http.StatusInternalServerError, Reason: "no SessionFunc"}
+			}
+			if err != nil {
+				return nil, err
+			}
+			return wrap(fn, mw), nil
+		})
+	})
+}
+
+func wrap(fn SessionFunc, mw []Middleware) SessionFunc {
+	for i := len(mw) - 1; i >= 0; i-- {
+		fn = mw[i](fn)
+	}
+	return fn
+}
+
+// Accept upgrades a request by hand: origin, limits and authentication as with [Hub.Handler], but no SessionFunc. It
+// returns once the session is open: every later send to everyone reaches it. The caller reads [Session.Messages] and calls
+// [Session.Close]; the session also ends when the client closes. An error means that the request was answered.
+func (h *Hub) Accept(w http.ResponseWriter, r *http.Request) (*Session, error) {
+	return h.accept(w, r, nil)
+}
+
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) {
+	h.accept(w, r, f) // the answer has told, and the log what nobody else is told
+}
+
+// accept is everything from a request to a running session. f is nil without a SessionFunc.
+func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (*Session, error) {
+	s, err := h.admit(w, r, f)
+	if err != nil {
+		h.counts.refused.Add(1)
+		return nil, fmt.Errorf("accept: %w", err)
+	}
+	return s, nil
+}
+
+// admission is what an upgrade under way has taken of the limits. undo gives all of it back.
+type admission struct {
+	h       *Hub
+	upgrade bool
+	entered bool
+	counted bool
+	addr    string
+	user    string
+}
+
+func (a *admission) undo() {
+	if a.entered {
+		a.h.gate.leave()
+	}
+	if a.user != "" {
+		a.h.table.unreserveUser(a.user)
+	}
+	if a.counted {
+		a.h.release(a.addr)
+	}
+	if a.upgrade {
+		a.h.upgrades.Release(1)
+	}
+}
+
+// admit checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing taken.
+func (h *Hub) admit(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (s *Session, err error) {
+	a := admission{h: h}
+	defer func() {
+		if s == nil {
+			a.undo()
+		}
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			h.logPanic("upgrade", nil, p, debug.Stack())
+			refuse(w, &RejectError{Status: http.StatusInternalServerError})
+			s, err = nil, panicError(p)
+		}
+	}()
+
+	if h.closedErr() != nil {
+		return nil, busy(w, ErrDraining)
+	}
+	if !h.upgrades.TryAcquire(1) {
+		return nil, busy(w, ErrTooManyUpgrades)
+	}
+	a.upgrade = true
+	if err := h.take(r, &a); err != nil {
+		if errors.Is(err, ErrTooManySessionsPerAddr) {
+			return nil, crowded(w, err)
+		}
+		return nil, busy(w, err)
+	}
+	if !h.originAllowed(r) {
+		return nil, refuse(w, &RejectError{Status: http.StatusForbidden, Reason: "origin not allowed"})
+	}
+	var ident Identity
+	if auth := h.opts.authenticate; auth != nil {
+		if ident, err = auth(r); err != nil {
+			return nil, refuse(w, err)
+		}
+		if !ident.Expires.IsZero() && !ident.Expires.After(time.Now()) {
+			return nil, refuse(w, errExpired)
+		}
+	}
+	if ident.User != "" {
+		if !h.table.reserveUser(ident.User, h.opts.limits.SessionsPerUser) {
+			return nil, crowded(w, ErrTooManySessionsPerUser)
+		}
+		a.user = ident.User
+	}
+	var fn SessionFunc
+	if f != nil {
+		if fn, err = f(r); err != nil {
+			return nil, refuse(w, err)
+		}
+	}
+	// From here on Shutdown waits for the session.
+	if !h.gate.enter() {
+		return nil, busy(w, ErrDraining)
+	}
+	a.entered = true
+	conn, err := wire.Accept(w, r, h.wireOptions())
+	if err != nil {
+		h.log("upgrade", slog.LevelDebug, "upgrade failed", "err", err)
+		return nil, fmt.Errorf("%w: %w", ErrUpgrade, err)
+	}
+	s = h.open(conn, r, ident, a.addr)
+	h.upgrades.Release(1)
+	s.start(fn)
+	return s, nil
+}
+
+// take counts the session against the hub's limit and the address's.
+func (h *Hub) take(r *http.Request, a *admission) error {
+	if limit := h.opts.limits.Sessions; h.taken.Add(1) > int64(limit) && limit > 0 {
+		h.taken.Add(-1)
+		return ErrTooManySessions
+	}
+	if limit := h.opts.limits.SessionsPerAddr; limit > 0 {
+		addr := addrOf(r.RemoteAddr)
+		if !h.addrs.take(addr, limit) {
+			h.taken.Add(-1)
+			return ErrTooManySessionsPerAddr
+		}
+		a.addr = addr
+	}
+	a.counted = true
+	return nil
+}
+
+// release gives back what take counted.
+func (h *Hub) release(addr string) {
+	if addr != "" {
+		h.addrs.give(addr)
+	}
+	h.taken.Add(-1)
+}
+
+// open makes the session: member of everyone, found by id and user, announced.
+func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string) *Session {
+	s := &Session{hub: h, conn: conn, id: h.newID(), addr: addr, ident: ident, connected: time.Now()}
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
+	s.sub = h.engine.NewSubscriber(conn, (*hooks)(s))
+	conn.SetWake(s.sub.Visit)
+	h.joinEveryone(s)
+	if ident.User != "" {
+		h.table.addUser(s, ident.User)
+	}
+	h.table.add(s, func() { s.emit(Event{Kind: EventConnected}) })
+	h.counts.accepted.Add(1)
+	s.expire()
+	h.keepAlive.wake()
+	return s
+}
+
+// start starts the session's goroutines.
+func (s *Session) start(fn SessionFunc) {
+	if fn == nil {
+		s.stage = byHand
+		s.holders.Store(1)
+	} else {
+		s.holders.Store(2)
+		go s.run(fn) // owner: the session; ends when fn returns
+	}
+	go s.read() // owner: the session; see read
+	// Shutdown marks the hub closed before it looks for sessions: one of the two sees the other.
+	if s.hub.closedErr() != nil {
+		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
+	}
+}
+
+// run calls fn and closes the session with its result.
+func (s *Session) run(fn SessionFunc) {
+	defer s.letGo()
+	var err error
+	finished := false
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked("session func", p, debug.Stack())
+		} else if !finished {
+			err = errGoexit
+		}
+		s.finish(err)
+	}()
+	err = fn(s.ctx, s)
+	finished = true
+}
+
+// panicked tells the log and the events of a panic in user code, and returns it as an error.
+func (s *Session) panicked(where string, value any, stack []byte) error {
+	s.hub.logPanic(where, s, value, stack)
+	return panicError(value)
+}
+
+var errGoexit = errors.New("wshub: the SessionFunc ended its goroutine")
+
+// finish closes the session with the SessionFunc's result.
+func (s *Session) finish(err error) {
+	defer s.mark(returned)
+	if s.ended() {
+		return // the result changes nothing any more
+	}
+	code, reason, fault := statusFor(err)
+	v := closedWith(code, reason)
+	if v.cause != nil {
+		v.cause = err
+	}
+	if s.decide(v, graceful) && fault {
+		s.emit(Event{Kind: EventError, Cause: err})
+		if !errors.Is(err, ErrPanic) { // logged with its stack already
+			s.hub.log("session func", slog.LevelError, "session func failed", "session", s.id, "err", err)
+		}
+	}
+}
+
+// letGo is called by each holder when it is done with the session.
+func (s *Session) letGo() {
+	if s.holders.Add(-1) == 0 {
+		s.end()
+	}
+}
+
+// retryAfter is what a hub that is full or closed tells clients: long enough for a restart, and for sessions to go.
+const retryAfter = 5 * time.Second
+
+// busy answers 503 for the hub's sake.
+func busy(w http.ResponseWriter, err error) error {
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	return err
+}
+
+// crowded answers 429 for the client's sake.
+func crowded(w http.ResponseWriter, err error) error {
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	http.Error(w, err.Error(), http.StatusTooManyRequests)
+	return err
+}
+
+// refuse answers with what a *RejectError says, or 401. Other errors are not shown to the client.
+func refuse(w http.ResponseWriter, err error) error {
+	status, reason := http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized)
+	var rej *RejectError
+	if errors.As(err, &rej) {
+		status, reason = rej.status(), rej.reason()
+		for k, vs := range rej.Header {
+			w.Header()[k] = slices.Clone(vs)
+		}
+	}
+	http.Error(w, reason, status)
+	return err
+}

@@ -1,0 +1,317 @@
+package wshub
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/wshub-go/wshub/internal/wire"
+)
+
+// ErrTooManyMessages is the cause of a session whose client sent more than the policy of [WithInbound] allows. It
+// matches [ErrLimit]; the session is closed with 1008.
+var ErrTooManyMessages = fmt.Errorf("%w: too many messages", ErrLimit)
+
+// inbound is the policy of WithInbound in the reading goroutine's terms. Immutable after New.
+type inbound struct {
+	n        int           // messages that wait for the handler
+	bytes    int64         // their bytes; one message always waits
+	overflow overflowKind  // what happens to one more
+	wait     time.Duration // Evict: the grace; Block: the longest pause
+	coalesce bool          // one message waits, the latest
+
+	limit     rate.Limit // messages a second, 0: no limit
+	burst     int
+	byteLimit rate.Limit // bytes a second, 0: no limit
+	byteBurst int
+}
+
+// newInbound checks the policy given and compiles it.
+func newInbound(given Policy) (inbound, error) {
+	p := defaultInbound().With(given)
+	if err := p.validate(policyScope{place: placeInbound, given: given}); err != nil {
+		return inbound{}, err
+	}
+	in := inbound{n: p.n, bytes: p.maxBytes, overflow: p.overflow, wait: p.age, coalesce: p.conflate}
+	if in.coalesce {
+		in.n = 1
+	}
+	if p.rate != rate.Inf {
+		in.limit, in.burst = p.rate, p.burst
+	}
+	if p.rateBytes != rate.Inf {
+		in.byteLimit, in.byteBurst = p.rateBytes, p.burstBytes
+	}
+	return in, nil
+}
+
+// reader is what the reading goroutine keeps beside the session; only it uses it.
+type reader struct {
+	s     *Session
+	rule  *inbound
+	msgs  *rate.Limiter // nil without a limit
+	bytes *rate.Limiter // nil without a limit
+	last  []put         // the last rule.n messages put into Messages, a ring
+	count int           // messages ever put there
+}
+
+// put is a message in Messages, or that was.
+type put struct {
+	at   time.Time // when it came in
+	size int
+}
+
+// read is the reading goroutine: it takes the client's messages in until the session closes, and brings the session to
+// its end. The session owns it; it ends after the closing handshake, whose every wait is bounded.
+func (s *Session) read() {
+	defer s.letGo()
+	err := s.receive()
+	s.readEnded(err)
+	s.conclude(err)
+}
+
+// receive reads until the session closes or reading fails. A nil error means that a close was decided elsewhere.
+func (s *Session) receive() error {
+	r := reader{s: s, rule: &s.hub.inbound}
+	if r.rule.limit > 0 {
+		r.msgs = rate.NewLimiter(r.rule.limit, r.rule.burst)
+	}
+	if r.rule.byteLimit > 0 {
+		r.bytes = rate.NewLimiter(r.rule.byteLimit, r.rule.byteBurst)
+	}
+	for {
+		op, data, err := s.conn.ReadMessage()
+		if err != nil {
+			return err
+		}
+		s.hub.counts.received.Add(1)
+		s.hub.counts.receivedBytes.Add(uint64(len(data)))
+		if !r.admit(len(data)) {
+			if s.ended() {
+				return nil
+			}
+			continue
+		}
+		if !r.deliver(received(op, data)) {
+			return nil
+		}
+	}
+}
+
+// received makes a message of what was read; the bytes are the receiver's.
+func received(op wire.Opcode, data []byte) Message {
+	m := Message{Kind: KindBinary, Data: data, Time: time.Now()}
+	if op == wire.OpText {
+		m.Kind = KindText
+	}
+	return m
+}
+
+// readEnded decides the close that the end of reading asks for, unless one was decided before.
+func (s *Session) readEnded(err error) {
+	var peer *wire.PeerClose
+	var broken *wire.ProtocolError
+	switch {
+	case err == nil || errors.Is(err, wire.ErrInterrupted):
+		// whoever interrupted has decided
+	case errors.As(err, &peer):
+		s.decide(closedWith(StatusCode(peer.Code), peer.Reason), gone)
+	case errors.As(err, &broken):
+		s.decide(verdict{code: StatusCode(broken.Code), reason: broken.Reason, cause: protocolError(broken)}, gone)
+	default:
+		s.decide(verdict{code: StatusAbnormalClosure, cause: fmt.Errorf("wshub: connection lost: %w", err)}, lost)
+	}
+}
+
+func peerClosed(err error) bool {
+	var peer *wire.PeerClose
+	return errors.As(err, &peer)
+}
+
+func protocolBroken(err error) bool {
+	var broken *wire.ProtocolError
+	return errors.As(err, &broken)
+}
+
+// admit applies the rate to a message of n bytes. false: it is not delivered, because it was dropped and counted, or
+// because the session closes.
+func (r *reader) admit(n int) bool {
+	if r.msgs == nil && r.bytes == nil {
+		return true
+	}
+	now := time.Now()
+	switch {
+	case r.rule.coalesce || r.rule.overflow == overflowBlock:
+		return r.delay(now, n)
+	case r.allow(now, n):
+		return true
+	case r.rule.overflow == overflowEvict:
+		r.evict("too many messages")
+		return false
+	}
+	r.drop(1)
+	return false
+}
+
+// allow takes the tokens for a message of n bytes, or none.
+func (r *reader) allow(now time.Time, n int) bool {
+	if r.bytes != nil {
+		n = min(n, r.rule.byteBurst) // a message over the burst takes all of it
+		if r.msgs != nil && r.bytes.TokensAt(now) < float64(n) {
+			return false
+		}
+	}
+	if r.msgs != nil && !r.msgs.AllowN(now, 1) {
+		return false
+	}
+	return r.bytes == nil || r.bytes.AllowN(now, n)
+}
+
+// delay takes the tokens for a message of n bytes and waits until they are due.
+func (r *reader) delay(now time.Time, n int) bool {
+	var d time.Duration
+	if r.msgs != nil {
+		d = r.msgs.ReserveN(now, 1).DelayFrom(now)
+	}
+	if r.bytes != nil {
+		d = max(d, r.bytes.ReserveN(now, min(n, r.rule.byteBurst)).DelayFrom(now))
+	}
+	if d <= 0 {
+		return true
+	}
+	if d > r.rule.wait && !r.rule.coalesce {
+		r.evict("too many messages")
+		return false
+	}
+	r.s.await(decided, d)
+	return !r.s.ended()
+}
+
+// deliver puts m into Messages as the policy says. false: the session closes.
+func (r *reader) deliver(m Message) bool {
+	ch, _ := r.s.inbox()
+	for !r.s.ended() {
+		if r.fits(ch, m) {
+			select {
+			case ch <- m:
+				r.note(m)
+				return true
+			default:
+			}
+		}
+		switch {
+		case r.rule.coalesce, r.rule.overflow == overflowDropOldest:
+			select {
+			case <-ch: // nobody else sends, so there is room now
+				r.drop(1)
+			default:
+			}
+		case r.rule.overflow == overflowDropNewest:
+			r.drop(1)
+			return true
+		default:
+			return r.hold(ch, m)
+		}
+	}
+	return false
+}
+
+// hold pauses until there is room for m, and gives the client up when that takes too long.
+func (r *reader) hold(ch chan Message, m Message) bool {
+	patience := r.rule.wait
+	if r.rule.overflow == overflowEvict {
+		patience -= time.Since(r.oldest(ch))
+	}
+	if r.pause(ch, m, max(patience, 0)) {
+		return true
+	}
+	r.evict("too many messages") // unless the session closes: then this changes nothing
+	return false
+}
+
+// pause stops reading until ch has taken m (true), d is over, or the session closes.
+func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
+	wake, st := r.s.waker()
+	var over <-chan time.Time
+	if d < forever {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
+	}
+	for nap := time.Millisecond; st&decided == 0; nap = min(2*nap, 50*time.Millisecond) {
+		// While too many bytes wait there may be room in the channel: nobody tells when a message was taken, so this
+		// looks, ever less often.
+		out, look := ch, (<-chan time.Time)(nil)
+		if !r.fits(ch, m) {
+			out, look = nil, time.After(nap)
+		}
+		select {
+		case out <- m:
+			r.note(m)
+			return true
+		case <-look:
+		case <-wake:
+		case <-over:
+			return false
+		}
+		_, st = r.s.waker()
+	}
+	return false
+}
+
+// fits reports whether the bytes that wait leave room for m.
+func (r *reader) fits(ch chan Message, m Message) bool {
+	waiting := min(len(ch), len(r.last))
+	if waiting == 0 {
+		return true
+	}
+	total := int64(len(m.Data))
+	for i := 1; i <= waiting; i++ {
+		total += int64(r.last[(r.count-i)%len(r.last)].size)
+	}
+	return total <= r.rule.bytes
+}
+
+// note remembers m as the newest message in Messages.
+func (r *reader) note(m Message) {
+	p := put{m.Time, len(m.Data)}
+	if len(r.last) < r.rule.n {
+		r.last = append(r.last, p)
+	} else {
+		r.last[r.count%r.rule.n] = p
+	}
+	r.count++
+}
+
+// oldest returns when the oldest message that waits came in.
+func (r *reader) oldest(ch chan Message) time.Time {
+	waiting := min(len(ch), len(r.last))
+	if waiting == 0 {
+		return time.Now()
+	}
+	return r.last[(r.count-waiting)%len(r.last)].at
+}
+
+// drop counts messages that the policy skipped.
+func (r *reader) drop(n uint64) {
+	if r.rule.coalesce {
+		r.s.hub.counts.inboundCoalesced.Add(n)
+		return
+	}
+	r.s.hub.counts.inboundDropped.Add(n)
+	r.s.emit(Event{Kind: EventDropped, N: n})
+}
+
+// evict closes a session that sends more than the policy allows.
+func (r *reader) evict(reason string) {
+	r.s.decide(verdict{code: StatusPolicyViolation, reason: reason, cause: ErrTooManyMessages}, atOnce)
+}
+
+// unread returns how many messages nobody has taken.
+func (s *Session) unread() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.msgs)
+}

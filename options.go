@@ -1,0 +1,218 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Option is a setting of [New]. Of two options that set the same thing the later one counts, except [WithOrigins], which adds.
+type Option func(*options)
+
+// options is what New was given, with defaults filled in; immutable after New.
+type options struct {
+	logger         *slog.Logger
+	limits         Limits
+	origins        []string
+	checkOrigin    func(*http.Request) bool
+	authenticate   func(*http.Request) (Identity, error)
+	authorize      func(context.Context, *Session, string) error
+	inbound        Policy
+	policy         Policy
+	readLimit      int64
+	pingInterval   time.Duration
+	pingTimeout    time.Duration
+	messageTimeout time.Duration
+	compress       bool
+	threshold      int
+	subprotocols   []string
+	sendBuffer     int
+	writeTimeout   time.Duration
+	node           string
+}
+
+func defaultOptions() options {
+	return options{
+		logger:         slog.Default(),
+		readLimit:      512 << 10,
+		pingInterval:   30 * time.Second,
+		pingTimeout:    15 * time.Second,
+		messageTimeout: 30 * time.Second,
+		sendBuffer:     32 << 10,
+		writeTimeout:   10 * time.Second,
+	}
+}
+
+// WithLogger sets where the hub logs what nobody else is told: panics, SessionFuncs that fail, upgrades that break. Each
+// cause is logged once a minute at most, with the number of lines left out. The default is [slog.Default] at the time
+// of New; nil logs nothing.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) {
+		if l == nil {
+			l = slog.New(slog.DiscardHandler)
+		}
+		o.logger = l
+	}
+}
+
+// WithLimits sets the hub's limits.
+func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
+
+// WithOrigins lets pages of the given origins connect, instead of those of the same origin as the request's host; give
+// that too where pages of the host itself connect. A pattern is "scheme://host" or "scheme://host:port"; a "*" stands
+// for one label of the host, and "*" alone for any origin. Hosts are compared without case, and default ports are equal
+// to none. Requests without an Origin header, which do not come from a page, always pass.
+func WithOrigins(patterns ...string) Option {
+	return func(o *options) { o.origins = append(o.origins, patterns...) }
+}
+
+// CheckOrigin sets the function that decides about a request's Origin, in place of [WithOrigins] and same-origin. It must be quick
+// and may be called by many goroutines at once. A request that it refuses is answered 403.
+func CheckOrigin(allowed func(*http.Request) bool) Option {
+	return func(o *options) { o.checkOrigin = allowed }
+}
+
+// Authenticate sets the function that tells who is asking for an upgrade, called after limits and origin and before
+// anything else, in the request's own goroutine, so that a slow one delays nobody else. An error refuses: a [*RejectError] as it
+// says, any other with 401. Without Authenticate every session has the zero Identity.
+func Authenticate(f func(*http.Request) (Identity, error)) Option {
+	return func(o *options) { o.authenticate = f }
+}
+
+// Authorize sets the function that is asked before each join, with the topic's full name. It runs in the goroutine that
+// joins and may wait. Its error is the join's.
+func Authorize(f func(ctx context.Context, s *Session, topic string) error) Option {
+	return func(o *options) { o.authorize = f }
+}
+
+// WithInbound sets what happens to the client's messages while the handler is busy. By default 16 wait in
+// [Session.Messages], and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:
+//
+//   - Block(n, max): n wait, then reading pauses; after max the session closes with 1008. MaxBytes pauses it too.
+//   - DropOldest(n), DropNewest(n): n wait, or MaxBytes; then the oldest or newest is dropped and counted.
+//   - Evict(n, grace): n wait, or MaxBytes; with one more and the oldest older than grace the session closes with 1008.
+//   - Coalesce: one waits, the latest.
+//   - Rate, RateBytes: with Block or Coalesce reading is delayed, by more than Block's max the session closes with
+//     1008; with a drop policy what exceeds the rate is dropped and counted; with Evict the session closes with 1008.
+//
+// Parts that say nothing here (FlushEvery, PackText, History, Replay) are an error of New.
+func WithInbound(p Policy) Option { return func(o *options) { o.inbound = p } }
+
+// WithPolicy sets the hub's policy, which topics inherit the parts of that they do not set, and which holds for
+// [Hub.Everyone]. The default is Evict(1024, 250ms) with MaxBytes(1 MiB).
+func WithPolicy(p Policy) Option { return func(o *options) { o.policy = p } }
+
+// WithReadLimit sets the bytes that one message of a client may have, after inflation; 512 KiB by default. A longer one
+// closes the session with 1009.
+func WithReadLimit(bytes int64) Option { return func(o *options) { o.readLimit = bytes } }
+
+// WithKeepAlive sets after how long a silence a client is pinged (between interval and half of the lesser of the two
+// later), and how long it then has to answer before the session closes. A whole message or control frame is life, bytes
+// alone are not. The default is 30 s and 15 s; 0, 0 turns it off.
+func WithKeepAlive(interval, timeout time.Duration) Option {
+	return func(o *options) { o.pingInterval, o.pingTimeout = interval, timeout }
+}
+
+// WithMessageTimeout sets the time from the first byte of a client's message to its last; 30 s by default, 0 is any
+// time. A slower one closes the session with 1008.
+func WithMessageTimeout(d time.Duration) Option { return func(o *options) { o.messageTimeout = d } }
+
+// WithCompression accepts permessage-deflate, for messages of at least threshold bytes in our direction. It is off by
+// default. A message to many sessions is compressed once.
+func WithCompression(threshold int) Option {
+	return func(o *options) { o.compress, o.threshold = true, threshold }
+}
+
+// WithSubprotocols sets the subprotocols that the hub speaks, the preferred one first.
+func WithSubprotocols(names ...string) Option {
+	return func(o *options) { o.subprotocols = slices.Clone(names) }
+}
+
+// WithSendBuffer sets how many bytes per session may be on their way to the client and not yet sent; 32 KiB by default. More
+// makes single connections of long round-trip times faster, and slow clients visible later.
+func WithSendBuffer(bytes int) Option { return func(o *options) { o.sendBuffer = bytes } }
+
+// WithWriteTimeout sets the time that one frame has to leave, and a close to flush what is pending; 10 s by default.
+func WithWriteTimeout(d time.Duration) Option { return func(o *options) { o.writeTimeout = d } }
+
+// WithNode sets the node's id, with which all its session ids begin: 1 to 64 of A-Z, a-z, 0-9, "_" and "-". It is
+// random by default.
+func WithNode(id string) Option { return func(o *options) { o.node = id } }
+
+// check returns everything that is wrong with o, and fills in what depends on several options.
+func (o *options) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("wshub: "+format, args...)) }
+
+	if err := o.limits.check(); err != nil {
+		errs = append(errs, err)
+	}
+	o.limits = o.limits.withDefaults()
+	if o.checkOrigin != nil && len(o.origins) > 0 {
+		bad("CheckOrigin conflicts with WithOrigins(%q): give one of them", o.origins)
+	}
+	if o.readLimit < 1 {
+		bad("WithReadLimit: %d bytes, want at least 1", o.readLimit)
+	}
+	switch i, t := o.pingInterval, o.pingTimeout; {
+	case i < 0 || t < 0:
+		bad("WithKeepAlive(%v, %v): negative", i, t)
+	case (i == 0) != (t == 0):
+		bad("WithKeepAlive(%v, %v): want both above 0, or both 0 for none", i, t)
+	case i > 0 && min(i, t) < time.Millisecond:
+		bad("WithKeepAlive(%v, %v): want at least 1ms", i, t)
+	}
+	if o.messageTimeout < 0 {
+		bad("WithMessageTimeout: %v, want 0 (none) or more", o.messageTimeout)
+	}
+	if o.threshold < 0 {
+		bad("WithCompression: threshold of %d bytes, want 0 or more", o.threshold)
+	}
+	if o.sendBuffer < 1 {
+		bad("WithSendBuffer: %d bytes, want at least 1", o.sendBuffer)
+	}
+	if o.writeTimeout <= 0 {
+		bad("WithWriteTimeout: %v, want more than 0", o.writeTimeout)
+	}
+	for i, p := range o.subprotocols {
+		switch {
+		case !isToken(p):
+			bad("WithSubprotocols: %q is no HTTP token", p)
+		case slices.Contains(o.subprotocols[:i], p):
+			bad("WithSubprotocols: %q twice", p)
+		}
+	}
+	if o.node == "" {
+		o.node = randomNode()
+	} else if !validNode(o.node) {
+		bad("WithNode: %q, want 1 to 64 of A-Z a-z 0-9 _ -", o.node)
+	}
+	return errors.Join(errs...)
+}
+
+// isToken reports whether s is a token of RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func validNode(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
+}

@@ -1,0 +1,457 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"reflect"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	"github.com/wshub-go/wshub/internal/fanout"
+)
+
+// registry finds topics by name. A name is bound to its definition for as long as somebody holds a [Topic] of it or the
+// topic lives (it has members, streams or history); the garbage collector says when nobody does, so a million names that
+// were used once cost nothing.
+type registry struct {
+	hub    *Hub
+	seed   maphash.Seed
+	shards [16]registryShard
+	orders [64]sync.Mutex // by subscriber: membership changes of one session and their events keep one order
+
+	past     pastTally
+	streams  streamSet
+	families familySet
+}
+
+type registryShard struct {
+	mu    sync.Mutex
+	names map[string]weak.Pointer[topicState] // guarded by mu
+	live  map[string]*topicState              // those with a log; guarded by mu
+}
+
+// pastTally is the account of topics that have vanished.
+type pastTally struct {
+	mu      sync.Mutex
+	sum     fanout.Tally                  // guarded by mu
+	pending map[*fanout.Topic]*topicState // vanished with a frame begun, not in sum yet; guarded by mu
+}
+
+func (r *registry) init(h *Hub) {
+	r.hub = h
+	r.seed = maphash.MakeSeed()
+	for i := range r.shards {
+		r.shards[i].names = make(map[string]weak.Pointer[topicState])
+		r.shards[i].live = make(map[string]*topicState)
+	}
+}
+
+func (r *registry) shard(name string) *registryShard {
+	return &r.shards[maphash.String(r.seed, name)%uint64(len(r.shards))]
+}
+
+// definition is what topics of one name, or of one family, have in common. Immutable.
+type definition struct {
+	typ     reflect.Type
+	given   Policy // as passed to NewTopic or NewFamily
+	policy  Policy // effective
+	rule    *fanout.Rule
+	encode  encodeFunc
+	size    func(any) int // what a value without a frame counts for in byte bounds
+	key     func(any) any // nil: no key
+	family  *familyState  // nil: a topic of its own
+	history bool
+	binary  bool
+}
+
+// topicState is what all Topic values of one name share.
+type topicState struct {
+	hub  *Hub
+	name string
+	def  *definition
+
+	live atomic.Pointer[fanout.Topic] // nil: nobody is in it; stored under mu
+	pubs atomic.Int64                 // publishers between loading live and having appended, when there is history
+
+	past fanout.Tally // of logs given up; guarded by registry.past.mu
+
+	mu     sync.Mutex
+	expiry func() // cancels the timer that looks whether the history is over; guarded by mu
+}
+
+// get returns the state of a name, made from def when the name is free.
+func (r *registry) get(name string, def *definition) (*topicState, error) {
+	sh := r.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if st := sh.names[name].Value(); st != nil {
+		if st.def != def && (st.def.typ != def.typ || st.def.given != def.given || st.def.family != def.family) {
+			return nil, fmt.Errorf("%w: topic %q is of %s, not of %s", ErrTopicConflict, name, st.def, def)
+		}
+		return st, nil
+	}
+	st := &topicState{hub: r.hub, name: name, def: def}
+	sh.names[name] = weak.Make(st)
+	runtime.AddCleanup(st, r.forget, name)
+	return st, nil
+}
+
+// forget runs after the last reference to a name's state is gone.
+func (r *registry) forget(name string) {
+	sh := r.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.names[name].Value() == nil {
+		delete(sh.names, name)
+	}
+}
+
+// String names a definition for errors.
+func (d *definition) String() string {
+	s := fmt.Sprintf("type %v with policy %q", d.typ, d.given.String())
+	if d.family != nil {
+		s += fmt.Sprintf(" in family %q", d.family.prefix)
+	}
+	return s
+}
+
+// open returns the topic's log, made when there is none.
+func (st *topicState) open() *fanout.Topic {
+	if t := st.live.Load(); t != nil {
+		return t
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if t := st.live.Load(); t != nil {
+		return t
+	}
+	l, p := &st.hub.opts.limits, st.def.policy
+	t := st.hub.engine.NewTopic(fanout.TopicConfig{
+		Tag:        st,
+		MaxPending: l.Pending, MaxBytes: l.PendingBytes, MaxKeys: l.Keys, MaxMembers: l.SessionsPerTopic,
+		History: p.history, HistoryAge: p.historyAge, HistoryByKey: p.history > 0 && p.conflate && st.def.key != nil,
+	})
+	sh := st.hub.reg.shard(st.name)
+	sh.mu.Lock()
+	sh.live[st.name] = st
+	sh.mu.Unlock()
+	st.live.Store(t)
+	return t
+}
+
+// vacate lets the topic vanish when nobody is in it and nothing is kept.
+func (st *topicState) vacate() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	t := st.live.Load()
+	if t == nil || t.Len() > 0 || st.expiry != nil || !t.Retire() {
+		return
+	}
+	// Nobody can join any more: a publisher that finds no log misses nobody.
+	st.live.Store(nil)
+	if st.def.history {
+		// A publisher that has found the log is counted; one that has not waits for mu.
+		next := t.Log().Expire(time.Now())
+		if st.pubs.Load() > 0 || !t.Log().Idle() {
+			t.Unretire()
+			st.live.Store(t)
+			st.lookAgainLocked(next)
+			return
+		}
+	}
+	r := &st.hub.reg
+	sh := r.shard(st.name)
+	sh.mu.Lock()
+	delete(sh.live, st.name)
+	sh.mu.Unlock()
+	r.past.bury(st, t)
+}
+
+// lookAgainLocked has vacate called when the oldest of the history has aged; of a history without age, never. Callers
+// hold mu.
+func (st *topicState) lookAgainLocked(next time.Time) {
+	if st.def.policy.historyAge <= 0 {
+		return
+	}
+	if next.IsZero() { // a publisher or a worker is still at it
+		next = time.Now().Add(time.Second)
+	}
+	st.expiry = st.hub.engine.At(next, func() {
+		st.mu.Lock()
+		st.expiry = nil
+		st.mu.Unlock()
+		st.vacate()
+	})
+}
+
+// bury adds the account of a vanished topic to the past, at once or when the last frame begun has left.
+func (p *pastTally) bury(st *topicState, t *fanout.Topic) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := t.Tally()
+	if a.Pending > 0 {
+		if p.pending == nil {
+			p.pending = make(map[*fanout.Topic]*topicState)
+		}
+		p.pending[t] = st
+		return
+	}
+	p.addLocked(st, a)
+}
+
+func (p *pastTally) addLocked(st *topicState, a fanout.Tally) {
+	p.sum = p.sum.Add(a)
+	st.past = st.past.Add(a)
+	if f := st.def.family; f != nil {
+		f.past = f.past.Add(a)
+	}
+}
+
+// settleLocked moves accounts that are final to the sums.
+func (p *pastTally) settleLocked() {
+	for t, st := range p.pending {
+		if a := t.Tally(); a.Pending == 0 {
+			p.addLocked(st, a)
+			delete(p.pending, t)
+		}
+	}
+}
+
+// sum adds up what the topics that match have counted, those there are and were.
+func (r *registry) sum(match func(*topicState) bool, past func() fanout.Tally) fanout.Tally {
+	r.past.mu.Lock()
+	r.past.settleLocked()
+	total := past()
+	for t, st := range r.past.pending {
+		if match(st) {
+			total = total.Add(t.Tally())
+		}
+	}
+	r.past.mu.Unlock()
+	for st := range r.all() {
+		if t := st.live.Load(); t != nil && match(st) {
+			total = total.Add(t.Tally())
+		}
+	}
+	return total
+}
+
+// tally returns the account of all topics there are and were.
+func (r *registry) tally() fanout.Tally {
+	return r.sum(func(*topicState) bool { return true }, func() fanout.Tally { return r.past.sum })
+}
+
+// tally returns the account of all that was offered under the name.
+func (st *topicState) tally() fanout.Tally {
+	p := &st.hub.reg.past
+	p.mu.Lock()
+	p.settleLocked()
+	sum := st.past
+	for t, other := range p.pending {
+		if other == st {
+			sum = sum.Add(t.Tally())
+		}
+	}
+	p.mu.Unlock()
+	if t := st.live.Load(); t != nil {
+		sum = sum.Add(t.Tally())
+	}
+	return sum
+}
+
+// all ranges over the topics that live.
+func (r *registry) all() iter.Seq[*topicState] {
+	return func(yield func(*topicState) bool) {
+		for i := range r.shards {
+			sh := &r.shards[i]
+			sh.mu.Lock()
+			states := make([]*topicState, 0, len(sh.live))
+			for _, st := range sh.live {
+				states = append(states, st)
+			}
+			sh.mu.Unlock()
+			for _, st := range states {
+				if !yield(st) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// join makes s a member.
+func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, where func(any) bool, replay int) error {
+	h := st.hub
+	if err := h.closedErr(); err != nil {
+		return err
+	}
+	if s == nil || s.hub != h {
+		return ErrNoSession
+	}
+	if authorize := h.opts.authorize; authorize != nil {
+		if err := authorize(ctx, s, st.name); err != nil {
+			return err
+		}
+	}
+	order := &h.reg.orders[s.sub.ID()%uint64(len(h.reg.orders))]
+	order.Lock()
+	defer order.Unlock()
+	for {
+		t := st.open()
+		_, err := t.Join(s.sub, rule, where, replay)
+		switch {
+		case err == nil:
+			s.emit(Event{Kind: EventJoined, Topic: st.name})
+			return nil
+		case errors.Is(err, fanout.ErrRetired):
+			runtime.Gosched() // vanished between open and Join; the next open makes another
+			continue
+		}
+		st.vacate()
+		return joinError(err)
+	}
+}
+
+func joinError(err error) error {
+	switch {
+	case errors.Is(err, fanout.ErrMember):
+		return ErrAlreadyMember
+	case errors.Is(err, fanout.ErrFull):
+		return ErrTopicFull
+	case errors.Is(err, fanout.ErrTooMany):
+		return ErrTooManyTopics
+	case errors.Is(err, fanout.ErrStopped):
+		return ErrSessionClosed
+	}
+	return err
+}
+
+// member returns the membership of s, or nil.
+func (st *topicState) member(s *Session) *fanout.Member {
+	t := st.live.Load()
+	if t == nil || s == nil || s.hub != st.hub {
+		return nil
+	}
+	return s.sub.Member(t)
+}
+
+// leave ends the membership of s and reports whether there was one.
+func (st *topicState) leave(s *Session) bool {
+	r := &st.hub.reg
+	order := &r.orders[s.sub.ID()%uint64(len(r.orders))]
+	order.Lock()
+	defer order.Unlock()
+	m := st.member(s)
+	if m == nil || !m.Leave() {
+		return false
+	}
+	s.emit(Event{Kind: EventLeft, Topic: st.name})
+	st.vacate()
+	return true
+}
+
+// leaveAll ends all memberships of s but that of everyone.
+func (h *Hub) leaveAll(s *Session) {
+	for _, m := range s.sub.Members() {
+		if st, ok := m.Topic().Tag().(*topicState); ok {
+			st.leave(s)
+		}
+	}
+}
+
+// sessionTopics ranges over the names of the topics that s is a member of.
+func (h *Hub) sessionTopics(s *Session) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, m := range s.sub.Members() {
+			if st, ok := m.Topic().Tag().(*topicState); ok && !yield(st.name) {
+				return
+			}
+		}
+	}
+}
+
+// topicName returns the name of an engine's topic; "" for those that are the hub's own.
+func topicName(t *fanout.Topic) string {
+	if st, ok := t.Tag().(*topicState); ok {
+		return st.name
+	}
+	return ""
+}
+
+// newEveryone returns the topic that each session is a member of from Accept on.
+func (h *Hub) newEveryone() *fanout.Topic {
+	l := &h.opts.limits
+	return h.engine.NewTopic(fanout.TopicConfig{MaxPending: l.Pending, MaxBytes: l.PendingBytes, MaxKeys: l.Keys})
+}
+
+// joinEveryone makes s a member of everyone and bounds its topics.
+func (h *Hub) joinEveryone(s *Session) {
+	if n := h.opts.limits.TopicsPerSession; n > 0 {
+		s.sub.Limit(n + 1)
+	}
+	// It cannot fail: s is new, and everyone has no limit of its own.
+	if _, err := h.everyone.Join(s.sub, newRule(h.effective(Policy{}), h.opts.limits), nil, 0); err != nil {
+		panic("wshub: join everyone: " + err.Error())
+	}
+}
+
+// newEvents returns the topic of the hub's events, which only streams are members of.
+func (h *Hub) newEvents() *fanout.Topic {
+	return h.engine.NewTopic(fanout.TopicConfig{MaxPending: h.opts.limits.Pending, MaxBytes: h.opts.limits.PendingBytes, MaxKeys: 1})
+}
+
+// TopicInfo describes a topic that lives on this node.
+type TopicInfo struct {
+	Name    string // the full name
+	Family  string // its family's prefix, "" when it is in none
+	Type    string // the Go type of its values
+	Policy  Policy // the effective one
+	Members int    // sessions
+	Streams int
+	Tally   Tally
+}
+
+func (st *topicState) info() (TopicInfo, bool) {
+	t := st.live.Load()
+	if t == nil {
+		return TopicInfo{}, false
+	}
+	i := TopicInfo{
+		Name: st.name, Type: st.def.typ.String(), Policy: st.def.policy,
+		Members: t.Sockets(), Streams: t.Len() - t.Sockets(), Tally: tally(st.tally()),
+	}
+	if st.def.family != nil {
+		i.Family = st.def.family.prefix
+	}
+	return i, true
+}
+
+// Topics ranges over the topics of this node that have members, streams or history. Topics that appear or vanish
+// meanwhile may or may not be seen.
+func (h *Hub) Topics() iter.Seq[TopicInfo] {
+	return func(yield func(TopicInfo) bool) {
+		for st := range h.reg.all() {
+			if i, ok := st.info(); ok && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// Topic describes the topic of the given full name, if it has members, streams or history on this node.
+func (h *Hub) Topic(name string) (TopicInfo, bool) {
+	sh := h.reg.shard(name)
+	sh.mu.Lock()
+	st := sh.live[name]
+	sh.mu.Unlock()
+	if st == nil {
+		return TopicInfo{}, false
+	}
+	return st.info()
+}

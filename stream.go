@@ -1,0 +1,274 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/wshub-go/wshub/internal/fanout"
+	"github.com/wshub-go/wshub/internal/queue"
+)
+
+// Stream is a topic inside the process: a channel of its values under a policy. The policy acts on values for which
+// the reader has no time: the one it is offered next waits, the rest is bounded, conflated or dropped. A reader that is
+// too slow for Evict or Block has its stream closed with [ErrSlow].
+//
+// No goroutine runs for a stream whose reader is waiting. The values are shared: what they point to must not change.
+type Stream[T any] struct {
+	core *streamCore
+	ch   chan T
+}
+
+// C returns the channel. The hub closes it when the stream ends; Err tells why.
+func (s *Stream[T]) C() <-chan T { return s.ch }
+
+// Err returns nil while the stream is open and after [Stream.Close]; else why it ended: ctx's error, [ErrSlow],
+// [ErrClosed], [ErrPanic] for its filter's, or what was wrong with its policy.
+func (s *Stream[T]) Err() error {
+	s.core.mu.Lock()
+	defer s.core.mu.Unlock()
+	return s.core.err
+}
+
+// Lag returns how many values are pending for the reader.
+func (s *Stream[T]) Lag() uint64 { return s.Stats().Pending }
+
+// Stats returns the stream's account.
+func (s *Stream[T]) Stats() Tally {
+	if s.core.member == nil {
+		return Tally{}
+	}
+	return tally(s.core.member.Tally())
+}
+
+// Close ends the stream; what is pending counts as undelivered. It does not wait, and may be called more than once.
+func (s *Stream[T]) Close() { s.core.end(nil) }
+
+// streamCore is a stream without T: the owner of its subscriber.
+type streamCore struct {
+	hub    *Hub
+	sub    *fanout.Subscriber
+	member *fanout.Member // immutable once the stream was returned; nil if it never opened
+	vacate func()
+	unhook func() bool   // stops watching the context
+	gone   chan struct{} // closed first when the stream ends
+	shut   func()        // closes the channel
+
+	mu      sync.Mutex
+	err     error // guarded by mu
+	ended   bool  // guarded by mu
+	opened  bool  // guarded by mu
+	putting bool  // a drain goroutine is at the channel; guarded by mu
+	left    bool  // detached, so nobody else is at the channel; guarded by mu
+}
+
+// feed is the channel as the engine's visits see it.
+type feed[T any] struct {
+	core *streamCore
+	ch   chan T
+}
+
+// TryPut offers the value to a reader that waits. The owner of the write bit calls it, never once the subscriber was
+// detached.
+func (f *feed[T]) TryPut(e *queue.Entry) bool {
+	v, _ := e.Value.(T) // a nil value of an interface type is no T
+	select {
+	case f.ch <- v:
+		return true
+	default:
+		return false
+	}
+}
+
+// Put waits for the reader, or for the stream's end.
+func (f *feed[T]) Put(e *queue.Entry) bool {
+	c := f.core
+	if !c.enter() {
+		return false
+	}
+	v, _ := e.Value.(T)
+	sent := false
+	select {
+	case f.ch <- v:
+		sent = true
+	case <-c.gone:
+	}
+	c.exit()
+	return sent
+}
+
+// enter keeps the channel open until exit.
+func (c *streamCore) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.putting = true
+	return true
+}
+
+func (c *streamCore) exit() {
+	c.mu.Lock()
+	c.putting = false
+	last := c.left
+	c.mu.Unlock()
+	if last {
+		c.shut()
+	}
+}
+
+// end marks the stream ended, detaches it from the topic, then closes the channel: whoever might send has gone by then.
+func (c *streamCore) end(err error) {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	c.ended = true
+	c.err = err
+	opened := c.opened
+	c.mu.Unlock()
+	close(c.gone)
+	if opened {
+		c.detach()
+	}
+}
+
+func (c *streamCore) detach() {
+	if c.unhook != nil {
+		c.unhook()
+	}
+	c.hub.reg.streams.remove(c)
+	c.sub.Detach()
+	c.vacate()
+	c.mu.Lock()
+	c.left = true
+	last := !c.putting
+	c.mu.Unlock()
+	if last {
+		c.shut()
+	}
+}
+
+// The hooks of its subscriber.
+
+func (c *streamCore) Slow(t *fanout.Topic) {
+	name := topicName(t)
+	c.hub.emit(Event{Kind: EventEvicted, Topic: name})
+	c.end(fmt.Errorf("stream of %q: %w", name, ErrSlow))
+}
+
+func (c *streamCore) Failed(err error) {
+	var p *fanout.PanicError
+	if !errors.As(err, &p) {
+		return // the reader is gone: end was called
+	}
+	c.hub.logPanic("filter", nil, p.Value, p.Stack)
+	err = panicError(p.Value)
+	c.hub.emit(Event{Kind: EventError, Cause: err})
+	c.end(err)
+}
+
+func (c *streamCore) Flushed()   {}
+func (c *streamCore) CloseSent() {}
+
+func (c *streamCore) Dropped(t *fanout.Topic, n uint64) {
+	if t != c.hub.events {
+		c.hub.emit(Event{Kind: EventDropped, Topic: topicName(t), N: n})
+	}
+}
+
+// openStream makes a stream of the topic that open returns.
+func openStream[T any](ctx context.Context, h *Hub, open func() *fanout.Topic, vacate func(), rule *fanout.Rule, where func(any) bool, replay int) *Stream[T] {
+	ch := make(chan T)
+	c := &streamCore{hub: h, vacate: vacate, gone: make(chan struct{}), shut: sync.OnceFunc(func() { close(ch) })}
+	s := &Stream[T]{core: c, ch: ch}
+	c.sub = h.engine.NewFeed(&feed[T]{core: c, ch: ch}, c)
+	for {
+		m, err := open().Join(c.sub, rule, where, replay)
+		if errors.Is(err, fanout.ErrRetired) {
+			continue // vanished between open and Join; the next open makes another
+		}
+		c.member = m
+		break
+	}
+	if !h.reg.streams.add(c) {
+		c.err = ErrClosed
+	}
+	if ctx.Done() != nil {
+		c.unhook = context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
+	}
+	c.mu.Lock()
+	c.opened = true
+	ended := c.ended
+	c.mu.Unlock()
+	if ended { // before it was open: what end left to do
+		c.detach()
+	} else if c.err != nil {
+		c.end(ErrClosed)
+	}
+	return s
+}
+
+// newStream is a stream of one of the hub's own topics under the hub's policy and p.
+func newStream[T any](ctx context.Context, h *Hub, t *fanout.Topic, p Policy, where func(any) bool) *Stream[T] {
+	effective := h.effective(p)
+	err := effective.validate(policyScope{place: placeStream, given: p, maxPending: h.opts.limits.Pending})
+	if err == nil {
+		err = h.closedErr()
+	}
+	if err != nil {
+		return brokenStream[T](err)
+	}
+	return openStream[T](ctx, h, func() *fanout.Topic { return t }, func() {}, newRule(effective, h.opts.limits), where, 0)
+}
+
+// brokenStream returns a stream that has ended with err.
+func brokenStream[T any](err error) *Stream[T] {
+	s := &Stream[T]{core: &streamCore{err: err, ended: true}, ch: make(chan T)}
+	close(s.ch)
+	return s
+}
+
+// streamSet holds the open streams, so that the hub can end them.
+type streamSet struct {
+	mu     sync.Mutex
+	open   map[*streamCore]struct{} // guarded by mu
+	closed bool                     // guarded by mu
+}
+
+func (x *streamSet) add(c *streamCore) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return false
+	}
+	if x.open == nil {
+		x.open = make(map[*streamCore]struct{})
+	}
+	x.open[c] = struct{}{}
+	return true
+}
+
+func (x *streamSet) remove(c *streamCore) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.open, c)
+}
+
+// closeStreams ends all streams with ErrClosed.
+func (h *Hub) closeStreams() {
+	x := &h.reg.streams
+	x.mu.Lock()
+	x.closed = true
+	all := make([]*streamCore, 0, len(x.open))
+	for c := range x.open {
+		all = append(all, c)
+	}
+	x.mu.Unlock()
+	for _, c := range all {
+		c.end(ErrClosed)
+	}
+}

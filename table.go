@@ -1,0 +1,170 @@
+package wshub
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// tableShards is how many locks share the sessions of a hub, and how many steps the keep-alive sweep has.
+const tableShards = 64
+
+// table finds the sessions of this node by id and by user. It is in shards, so that a mass disconnect does not stop
+// new sessions from being accepted. No lock of it is held while a session is called.
+type table struct {
+	n      atomic.Int64
+	shards [tableShards]tableShard
+	users  [tableShards]userShard
+}
+
+type tableShard struct {
+	mu   sync.Mutex
+	byID map[string]*Session // guarded by mu
+}
+
+type userShard struct {
+	mu     sync.Mutex
+	byName map[string]*userSessions // users without a session or reservation are not in it; guarded by mu
+}
+
+// userSessions is guarded by its shard's mu.
+type userSessions struct {
+	all      []*Session
+	reserved int // upgrades under way that count against the limit
+}
+
+func (t *table) shard(id string) *tableShard   { return &t.shards[shardOf(id, tableShards)] }
+func (t *table) userShard(u string) *userShard { return &t.users[shardOf(u, tableShards)] }
+
+// len returns the number of sessions.
+func (t *table) len() int { return int(t.n.Load()) }
+
+// add makes s known by its id. announce is called before anybody can find it; it must not call the table.
+func (t *table) add(s *Session, announce func()) {
+	sh := t.shard(s.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.byID == nil {
+		sh.byID = make(map[string]*Session)
+	}
+	announce()
+	sh.byID[s.id] = s
+	t.n.Add(1)
+}
+
+func (t *table) remove(s *Session) {
+	sh := t.shard(s.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.byID[s.id] == s {
+		delete(sh.byID, s.id)
+		t.n.Add(-1)
+	}
+}
+
+func (t *table) get(id string) *Session {
+	sh := t.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.byID[id]
+}
+
+// appendShard appends the sessions of shard i to dst.
+func (t *table) appendShard(dst []*Session, i int) []*Session {
+	sh := &t.shards[i]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, s := range sh.byID {
+		dst = append(dst, s)
+	}
+	return dst
+}
+
+// all ranges over the sessions, shard by shard: those that come or go meanwhile may or may not be seen.
+func (t *table) all(yield func(*Session) bool) {
+	var batch []*Session
+	for i := range t.shards {
+		batch = t.appendShard(batch[:0], i)
+		for _, s := range batch {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// reserveUser counts an upgrade under way against the user's limit (0: none). Each success is followed by one addUser
+// with reserved set, or one unreserveUser.
+func (t *table) reserveUser(user string, limit int) bool {
+	sh := t.userShard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	u := sh.byName[user]
+	if u != nil && limit > 0 && len(u.all)+u.reserved >= limit {
+		return false
+	}
+	sh.ofLocked(user).reserved++
+	return true
+}
+
+func (t *table) unreserveUser(user string) {
+	sh := t.userShard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.byName[user].reserved--
+	sh.tidyLocked(user)
+}
+
+// addUser turns a reservation into an entry of the index. The caller holds s.mu, or s is not known to anybody else.
+func (t *table) addUser(s *Session, user string) {
+	sh := t.userShard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	u := sh.ofLocked(user)
+	u.reserved--
+	s.userAt = len(u.all)
+	u.all = append(u.all, s)
+}
+
+// removeUser takes s out of the index. The caller holds s.mu.
+func (t *table) removeUser(s *Session, user string) {
+	sh := t.userShard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	u := sh.byName[user]
+	last := len(u.all) - 1
+	moved := u.all[last]
+	u.all[s.userAt] = moved
+	moved.userAt = s.userAt
+	u.all[last] = nil
+	u.all = u.all[:last]
+	sh.tidyLocked(user)
+}
+
+// ofUser appends the user's sessions to dst.
+func (t *table) ofUser(dst []*Session, user string) []*Session {
+	sh := t.userShard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.byName[user]; u != nil {
+		dst = append(dst, u.all...)
+	}
+	return dst
+}
+
+func (sh *userShard) ofLocked(user string) *userSessions {
+	u := sh.byName[user]
+	if u == nil {
+		if sh.byName == nil {
+			sh.byName = make(map[string]*userSessions)
+		}
+		u = new(userSessions)
+		sh.byName[user] = u
+	}
+	return u
+}
+
+func (sh *userShard) tidyLocked(user string) {
+	if u := sh.byName[user]; len(u.all) == 0 && u.reserved == 0 {
+		delete(sh.byName, user)
+	}
+}

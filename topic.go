@@ -1,0 +1,312 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"runtime/debug"
+	"slices"
+
+	"github.com/wshub-go/wshub/internal/fanout"
+	"github.com/wshub-go/wshub/internal/queue"
+)
+
+// Topic is a named stream of values of type T that sessions join and programs range over. It is a small immutable
+// value; copies are the same topic, and so is whatever [NewTopic] or [Family.Topic] returns for the name. A topic that
+// nobody is in and that keeps no history costs nothing; a Topic outlives that state and revives it.
+//
+// The zero Topic is of no hub: its calls fail with [ErrClosed], or find nobody.
+//
+// To give one membership or stream a policy or a filter of its own, start with [Topic.With] or [Topic.Where]; to choose
+// who gets a value, with [Topic.Except] or [Topic.Only].
+type Topic[T any] struct {
+	st *topicState
+}
+
+// TopicOption is a knob of a topic that depends on its type: [KeyBy], [WithCodec].
+type TopicOption[T any] struct {
+	apply func(*definition) error
+}
+
+// KeyBy gives each value a key: [Coalesce] then keeps the latest of each key, and so does [History] with it. key is
+// called by Publish and must be quick, pure, and make no calls into the hub; K's values must be comparable to
+// themselves, so no NaN.
+func KeyBy[T any, K comparable](key func(T) K) TopicOption[T] {
+	return TopicOption[T]{func(d *definition) error {
+		if key == nil {
+			return errors.New("KeyBy(nil)")
+		}
+		d.key = func(v any) any {
+			value, _ := v.(T)
+			return key(value)
+		}
+		return nil
+	}}
+}
+
+// WithCodec encodes the topic's values with c instead of the default, see [Codec].
+func WithCodec[T any](c Codec[T]) TopicOption[T] {
+	return TopicOption[T]{func(d *definition) error {
+		if c == nil {
+			return errors.New("WithCodec(nil)")
+		}
+		d.encode, d.binary = encodeWith(c), false
+		return nil
+	}}
+}
+
+// NewTopic returns the topic of the given name, which is made when there is none. The policy's parts go over the
+// hub's ([WithPolicy]), whose go over the defaults; the zero Policy inherits all. A name that is in use with another T
+// or another policy is [ErrTopicConflict], whose text names both; of two calls that agree, the options of the first
+// hold. Other errors match [ErrName], [ErrPolicy] or [ErrClosed].
+func NewTopic[T any](h *Hub, name string, p Policy, opts ...TopicOption[T]) (Topic[T], error) {
+	def, err := define(h, p, opts)
+	if err == nil {
+		err = validateName(name)
+	}
+	if err != nil {
+		return Topic[T]{}, fmt.Errorf("topic %q: %w", clip(name), err)
+	}
+	st, err := h.reg.get(name, def)
+	if err != nil {
+		return Topic[T]{}, err
+	}
+	return Topic[T]{st}, nil
+}
+
+// define makes and checks a definition.
+func define[T any](h *Hub, p Policy, opts []TopicOption[T]) (*definition, error) {
+	if h == nil {
+		return nil, ErrClosed
+	}
+	if err := h.closedErr(); err != nil {
+		return nil, err
+	}
+	d := &definition{typ: reflect.TypeFor[T](), given: p, policy: h.effective(p), size: sizerOf[T]()}
+	d.encode, d.binary = encoderOf[T]()
+	for _, o := range opts {
+		if o.apply == nil {
+			continue
+		}
+		if err := o.apply(d); err != nil {
+			return nil, err
+		}
+	}
+	err := d.policy.validate(policyScope{place: placeTopic, given: p, binary: d.binary, maxPending: h.opts.limits.Pending})
+	if err != nil {
+		return nil, err
+	}
+	d.history = d.policy.history > 0
+	d.rule = newRule(d.policy, h.opts.limits)
+	return d, nil
+}
+
+// Name returns the full name; for a topic of a family that is the family's prefix, a slash, and the topic's own.
+func (t Topic[T]) Name() string {
+	if t.st == nil {
+		return ""
+	}
+	return t.st.name
+}
+
+// Publish offers v to every member and stream, those of [Topic.Except] apart. When it returns v has been encoded and
+// appended, once, and bytes in v may change; it does not wait for any client. What streams get is v itself: what it
+// points to must not change any more.
+//
+// It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
+// both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
+// [ErrUTF8], [ErrKind], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error.
+func (t Topic[T]) Publish(ctx context.Context, v T) error {
+	return t.st.publish(ctx, v, nil, nil)
+}
+
+// publish is Publish without T. st may be nil.
+func (st *topicState) publish(ctx context.Context, v any, except, only []uint64) error {
+	if st == nil {
+		return ErrClosed
+	}
+	if err := st.hub.closedErr(); err != nil {
+		return fmt.Errorf("publish %q: %w", st.name, err)
+	}
+	t := st.live.Load()
+	if st.def.history {
+		st.pubs.Add(1) // from here on vacate leaves the log alone
+		t = st.open()
+	}
+	if t == nil {
+		return nil
+	}
+	err := st.append(ctx, t, v, except, only)
+	if st.def.history {
+		if st.pubs.Add(-1) == 0 && t.Len() == 0 {
+			st.vacate()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("publish %q: %w", st.name, err)
+	}
+	return nil
+}
+
+func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except, only []uint64) (err error) {
+	e := &queue.Entry{Value: v, Except: except, Only: only}
+	if err := st.prepare(e, t.WantsFrame()); err != nil {
+		return err
+	}
+	err = t.Publish(ctx, e)
+	if errors.Is(err, fanout.ErrWantFrame) { // a session joined since
+		if err = st.prepare(e, true); err == nil {
+			err = t.Publish(ctx, e)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, queue.ErrKeys):
+		return ErrTooManyKeys
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ErrPendingFull, err)
+	}
+	return err
+}
+
+// prepare fills e from its value: the key, and the frame or else the size. It runs the caller's key function and codec.
+func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			st.hub.logPanic("topic callback", nil, p, debug.Stack())
+			err = panicError(p)
+		}
+	}()
+	if st.def.key != nil && e.Key == nil {
+		e.Key = st.def.key(e.Value)
+	}
+	if frame {
+		return st.def.encode(e, e.Value)
+	}
+	e.Size = st.def.size(e.Value)
+	return nil
+}
+
+// Join makes s a member: it is offered every value whose Publish begins after Join has returned. It does not wait; ctx
+// is for [Authorize]. Errors: what Authorize returned, [ErrAlreadyMember], [ErrTopicFull], [ErrTooManyTopics],
+// [ErrSessionClosed], [ErrNoSession] for a nil session or one of another hub, [ErrClosed].
+func (t Topic[T]) Join(ctx context.Context, s *Session) error {
+	return View[T]{st: t.st}.Join(ctx, s)
+}
+
+// Leave ends s's membership: once it has returned nothing more is sent to s, except the rest of a frame that was
+// begun. What was pending counts as undelivered. A session that is no member is [ErrNotMember].
+func (t Topic[T]) Leave(s *Session) error {
+	if t.st == nil {
+		return ErrClosed
+	}
+	if s == nil || s.hub != t.st.hub || !t.st.leave(s) {
+		return fmt.Errorf("leave %q: %w", t.st.name, ErrNotMember)
+	}
+	return nil
+}
+
+// Stream returns a channel of the values published from now on, as the program's own subscription; nothing is encoded
+// for it. The hub closes the channel when ctx ends, and as [Stream] says. It is Subscribe for those who need no more.
+func (t Topic[T]) Stream(ctx context.Context) <-chan T { return t.Subscribe(ctx).C() }
+
+// Subscribe returns a stream of the values published from now on. ctx bounds the subscription.
+func (t Topic[T]) Subscribe(ctx context.Context) *Stream[T] { return View[T]{st: t.st}.Subscribe(ctx) }
+
+// With returns a view of the topic whose memberships and streams have p's parts over the topic's policy.
+func (t Topic[T]) With(p Policy) View[T] { return View[T]{st: t.st}.With(p) }
+
+// Where returns a view of the topic whose memberships and streams are only sent values that f admits. f is called by
+// the hub's workers, for each member, and must be quick, pure, and make no calls into the hub. A panic in f closes the
+// session with 1011.
+func (t Topic[T]) Where(f func(T) bool) View[T] { return View[T]{st: t.st}.Where(f) }
+
+// Except returns the topic without the given sessions, as a target to publish to. Nil and foreign sessions are ignored.
+func (t Topic[T]) Except(s ...*Session) Target[T] { return Target[T]{st: t.st}.Except(s...) }
+
+// Only returns the topic reduced to those of its members that are given, as a target to publish to. Nil and foreign
+// sessions are ignored; streams do not get what is published to a few.
+func (t Topic[T]) Only(s ...*Session) Target[T] {
+	return Target[T]{st: t.st, only: subscribers(make([]uint64, 0, len(s)), t.st, s)}
+}
+
+// Has reports whether s is a member.
+func (t Topic[T]) Has(s *Session) bool { return t.st != nil && t.st.member(s) != nil }
+
+// Members ranges over the sessions that are members on this node. Those that join or leave meanwhile may or may not be
+// seen.
+func (t Topic[T]) Members() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		if t.st == nil {
+			return
+		}
+		live := t.st.live.Load()
+		if live == nil {
+			return
+		}
+		for m := range live.Members() {
+			if o, ok := m.Subscriber().Owner().(*hooks); ok && !yield((*Session)(o)) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of sessions that are members on this node.
+func (t Topic[T]) Len() int {
+	if t.st == nil {
+		return 0
+	}
+	if live := t.st.live.Load(); live != nil {
+		return live.Sockets()
+	}
+	return 0
+}
+
+// Count returns the number of sessions that are members, in the whole cluster; on one node that is Len. It does not
+// wait for anybody on one node.
+func (t Topic[T]) Count(context.Context) (int, error) {
+	if t.st == nil {
+		return 0, ErrClosed
+	}
+	return t.Len(), nil
+}
+
+// Stats returns the account of everything offered under the topic's name: to sessions and streams, there are and were,
+// for as long as somebody has kept a Topic of the name.
+func (t Topic[T]) Stats() Tally {
+	if t.st == nil {
+		return Tally{}
+	}
+	return tally(t.st.tally())
+}
+
+// Target is a topic's audience reduced by [Topic.Except] or [Topic.Only]: an immutable value to publish to.
+type Target[T any] struct {
+	st           *topicState
+	except, only []uint64
+}
+
+// Except returns the target without the given sessions.
+func (t Target[T]) Except(s ...*Session) Target[T] {
+	t.except = subscribers(slices.Clip(t.except), t.st, s)
+	return t
+}
+
+// Publish is [Topic.Publish] for the target's sessions. For the others the value counts as filtered.
+func (t Target[T]) Publish(ctx context.Context, v T) error {
+	return t.st.publish(ctx, v, t.except, t.only)
+}
+
+// subscribers appends the engine's ids of sessions of the topic's hub.
+func subscribers(ids []uint64, st *topicState, sessions []*Session) []uint64 {
+	for _, s := range sessions {
+		if s != nil && st != nil && s.hub == st.hub {
+			ids = append(ids, s.sub.ID())
+		}
+	}
+	return ids
+}

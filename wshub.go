@@ -1,0 +1,236 @@
+package wshub
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/wshub-go/wshub/internal/fanout"
+	"github.com/wshub-go/wshub/internal/wire"
+)
+
+// Hub holds the sessions and topics of one node. Make one with [New]; nothing needs starting, and an idle hub has no
+// goroutine. All methods may be called by any goroutine.
+type Hub struct {
+	opts    options // immutable after New, as is inbound
+	inbound inbound
+	origins originCheck
+
+	engine    *fanout.Engine
+	reg       registry
+	everyone  *fanout.Topic // each session is a member from Accept on
+	events    *fanout.Topic // of Event values; its members are the streams of Events
+	table     table
+	keepAlive keepAlive
+	logs      logLimiter
+
+	// What limits count.
+	taken    atomic.Int64 // sessions and upgrades under way
+	addrs    addrCounts
+	upgrades *semaphore.Weighted
+
+	closed atomic.Bool // set before Shutdown looks for sessions
+	gate   gate        // sessions, from just before their upgrade to their end
+	tasks  gate        // goroutines of the hub itself
+
+	counts counts
+}
+
+// New returns a hub. The error tells everything that is wrong with the options, each by its name.
+func New(opts ...Option) (*Hub, error) {
+	o := defaultOptions()
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	h := &Hub{}
+	errs := []error{o.check()}
+	var err error
+	if h.inbound, err = newInbound(o.inbound); err != nil {
+		errs = append(errs, fmt.Errorf("wshub: WithInbound: %w", err))
+	}
+	if h.origins, err = compileOrigins(o.origins); err != nil {
+		errs = append(errs, fmt.Errorf("wshub: WithOrigins: %w", err))
+	}
+	given := o.policy
+	o.policy = defaultPolicy().With(given)
+	if err := o.policy.validate(policyScope{place: placeHub, given: given, maxPending: o.limits.Pending}); err != nil {
+		errs = append(errs, fmt.Errorf("wshub: WithPolicy: %w", err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	h.opts = o
+	h.engine = fanout.New(fanout.Config{WriteTimeout: o.writeTimeout})
+	h.upgrades = semaphore.NewWeighted(int64(o.limits.Upgrades))
+	h.keepAlive.init(h, o.pingInterval, o.pingTimeout)
+	h.reg.init(h)
+	h.everyone = h.newEveryone()
+	h.events = h.newEvents()
+	return h, nil
+}
+
+// Session returns the session with the given id, if it is on this node.
+func (h *Hub) Session(id string) (*Session, bool) {
+	s := h.table.get(id)
+	return s, s != nil
+}
+
+// Sessions ranges over the sessions of this node, in no order. Sessions that come or go meanwhile may or may not be seen.
+func (h *Hub) Sessions() iter.Seq[*Session] { return h.table.all }
+
+// UserSessions ranges over the sessions of a user on this node; of "" there are none.
+func (h *Hub) UserSessions(id string) iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		if id == "" {
+			return
+		}
+		for _, s := range h.table.ofUser(nil, id) {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of sessions of this node.
+func (h *Hub) Len() int { return h.table.len() }
+
+// Node returns the node's id.
+func (h *Hub) Node() string { return h.opts.node }
+
+// shutdownReason is what clients are told.
+const shutdownReason = "server shutting down"
+
+// Shutdown ends the hub gracefully: upgrades are refused with 503, publishing fails with [ErrClosed], each session's
+// Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It returns
+// when the last session has ended and no goroutine of the hub remains. When ctx ends first the rest is closed at once, as by
+// [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Close.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	empty := h.begin(func(s *Session) {
+		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
+	})
+	select {
+	case <-empty:
+	case <-ctx.Done():
+		h.cutOff()
+		return fmt.Errorf("shutdown: %d sessions were closed at once: %w", h.Len(), context.Cause(ctx))
+	}
+	h.closeStreams()
+	tasks, _ := h.tasks.close()
+	select {
+	case <-tasks:
+	case <-ctx.Done():
+		return fmt.Errorf("shutdown: %w", context.Cause(ctx))
+	}
+	if err := h.engine.Wait(ctx); err != nil {
+		return fmt.Errorf("shutdown: %w", err)
+	}
+	return nil
+}
+
+// Close ends the hub at once: each session's connection is closed after a close frame of 1001 that it may or may not
+// see, what is pending is not sent, contexts end. It does not wait for SessionFuncs to return; use [Hub.Shutdown]
+// after it for that. It may be called at any time and more than once. The error is always nil.
+func (h *Hub) Close() error {
+	h.begin(func(*Session) {})
+	h.cutOff()
+	return nil
+}
+
+// begin closes the hub to whatever is new and calls f for each session.
+func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
+	h.closed.Store(true)
+	empty, _ = h.gate.close()
+	h.keepAlive.end()
+	for s := range h.table.all {
+		f(s)
+	}
+	return empty
+}
+
+// cutOff closes all connections and streams now.
+func (h *Hub) cutOff() {
+	for s := range h.table.all {
+		if !s.decide(closedWith(StatusGoingAway, shutdownReason), atOnce) {
+			s.force()
+		}
+		s.abort()
+	}
+	h.closeStreams()
+	h.tasks.close()
+}
+
+// closedErr is nil while the hub is open.
+func (h *Hub) closedErr() error {
+	if h.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// originAllowed reports whether the request may come from where it does.
+func (h *Hub) originAllowed(r *http.Request) bool {
+	if check := h.opts.checkOrigin; check != nil {
+		return check(r)
+	}
+	return h.origins.allow(r)
+}
+
+func (h *Hub) wireOptions() wire.Options {
+	o := &h.opts
+	return wire.Options{
+		Subprotocols:      o.subprotocols,
+		Compress:          o.compress,
+		CompressThreshold: o.threshold,
+		ReadLimit:         o.readLimit,
+		MessageTimeout:    o.messageTimeout,
+		SendBuffer:        o.sendBuffer,
+		WriteTimeout:      o.writeTimeout,
+	}
+}
+
+// newID returns an id for a session: the node, a dot, which no node has in it, and 130 random bits.
+func (h *Hub) newID() string { return h.opts.node + "." + rand.Text() }
+
+// randomNode returns a node id that no other node has.
+func randomNode() string { return rand.Text()[:12] }
+
+// log writes to the hub's logger, once a minute at most for each cause.
+func (h *Hub) log(cause string, level slog.Level, msg string, args ...any) {
+	if !h.opts.logger.Enabled(context.Background(), level) {
+		return
+	}
+	if ok, left := h.logs.allow(cause, time.Now()); ok {
+		if left > 0 {
+			args = append(args, "suppressed", left)
+		}
+		h.opts.logger.Log(context.Background(), level, msg, args...)
+	}
+}
+
+// panicError is what a panic in user code becomes.
+func panicError(value any) error {
+	if err, ok := value.(error); ok {
+		return fmt.Errorf("%w: %w", ErrPanic, err)
+	}
+	return fmt.Errorf("%w: %v", ErrPanic, value)
+}
+
+// logPanic logs a panic in user code. s may be nil.
+func (h *Hub) logPanic(where string, s *Session, value any, stack []byte) {
+	args := []any{"where", where, "panic", value, "stack", string(stack)}
+	if s != nil {
+		args = append(args, "session", s.id)
+	}
+	h.log("panic in "+where, slog.LevelError, "panic", args...)
+}
