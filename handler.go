@@ -225,7 +225,7 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 // start starts the session's goroutines.
 func (s *Session) start(fn SessionFunc) {
 	if fn == nil {
-		s.stage = byHand
+		s.mark(byHand)
 		s.holders.Store(1)
 	} else {
 		s.holders.Store(2)
@@ -266,6 +266,9 @@ var errGoexit = errors.New("wshub: the SessionFunc ended its goroutine")
 // finish closes the session with the SessionFunc's result.
 func (s *Session) finish(err error) {
 	defer s.mark(returned)
+	if errors.Is(err, ErrSessionClosed) {
+		s.awaitVerdict()
+	}
 	if s.ended() {
 		return // the result changes nothing any more
 	}
@@ -279,6 +282,16 @@ func (s *Session) finish(err error) {
 		if !errors.Is(err, ErrPanic) { // logged with its stack already
 			s.hub.log("session func", slog.LevelError, "session func failed", "session", s.id, "err", err)
 		}
+	}
+}
+
+// awaitVerdict waits until it is known why the session closes, at most for a second. A Send or Join fails as soon as the
+// engine has given the session up, and its caller may get here before the engine has said why: without the wait the
+// client would see 1011 for 1013. When the error is about another session nothing comes, and it is this one's after all.
+func (s *Session) awaitVerdict() {
+	end := time.Now().Add(time.Second)
+	for nap := 10 * time.Microsecond; !s.ended() && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
+		time.Sleep(nap)
 	}
 }
 

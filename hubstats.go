@@ -18,7 +18,8 @@ type counts struct {
 	eventsLost        atomic.Uint64
 }
 
-// HubStats is what a hub has done and holds. Everything but Sessions and Users only ever grows, except Pending in the accounts.
+// HubStats is what a hub has done and holds. Everything but Sessions and what is Pending in the accounts
+// only ever grows.
 type HubStats struct {
 	Sessions int    // open now
 	Accepted uint64 // sessions ever

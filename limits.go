@@ -187,10 +187,3 @@ func (g *gate) close() (empty <-chan struct{}, first bool) {
 	}
 	return ch, first
 }
-
-// isClosed reports whether close was called.
-func (g *gate) isClosed() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.closed
-}

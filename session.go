@@ -204,9 +204,6 @@ func (s *Session) LeaveAll() { s.hub.leaveAll(s) }
 // ended reports whether a close was decided: nobody may join any more.
 func (s *Session) ended() bool { return s.shut.Load() }
 
-// maxTopics returns how many topics the session may be a member of, 0 for any number.
-func (s *Session) maxTopics() int { return s.hub.opts.limits.TopicsPerSession }
-
 // expire arms the timer that closes the session when its identity expires.
 func (s *Session) expire() {
 	at := s.ident.Expires
@@ -214,7 +211,7 @@ func (s *Session) expire() {
 		return
 	}
 	cancel := s.hub.engine.At(at, func() {
-		s.decide(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired}, graceful)
+		s.decide(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired}, atOnce)
 	})
 	s.mu.Lock()
 	over := !s.endedAt.IsZero()

@@ -9,7 +9,10 @@ import (
 const tableShards = 64
 
 // table finds the sessions of this node by id and by user. It is in shards, so that a mass disconnect does not stop
-// new sessions from being accepted. No lock of it is held while a session is called.
+// new sessions from being accepted.
+//
+// Lock order: a tableShard's mu, then Session.mu, then a userShard's mu. The events of the hub are published under the
+// first, so that whoever hears of a new session finds it; nothing of the user's runs under any of them.
 type table struct {
 	n      atomic.Int64
 	shards [tableShards]tableShard

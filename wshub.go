@@ -113,7 +113,8 @@ const shutdownReason = "server shutting down"
 
 // Shutdown ends the hub gracefully: upgrades are refused with 503, publishing fails with [ErrClosed], each session's
 // Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It returns
-// when the last session has ended and no goroutine of the hub remains. When ctx ends first the rest is closed at once, as by
+// when the last session has ended, streams are closed, and no goroutine of the hub remains; readers of events have up to
+// 1 s to take the last ones. When ctx ends first the rest is closed at once, as by
 // [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Close.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	empty := h.begin(func(s *Session) {
@@ -125,6 +126,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		h.cutOff()
 		return fmt.Errorf("shutdown: %d sessions were closed at once: %w", h.Len(), context.Cause(ctx))
 	}
+	h.settleEvents(ctx)
 	h.closeStreams()
 	tasks, _ := h.tasks.close()
 	select {
@@ -136,6 +138,22 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("shutdown: %w", err)
 	}
 	return nil
+}
+
+// eventsWait bounds how long Shutdown waits for readers of events.
+const eventsWait = time.Second
+
+// settleEvents lets those who read events have the last ones before their streams end. Nobody tells when a stream has
+// taken a value, so this looks, ever less often.
+func (h *Hub) settleEvents(ctx context.Context) {
+	end := time.Now().Add(eventsWait)
+	for nap := time.Millisecond; h.events.Len() > 0 && h.events.Tally().Pending > 0 && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
+		select {
+		case <-time.After(nap):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Close ends the hub at once: each session's connection is closed after a close frame of 1001 that it may or may not

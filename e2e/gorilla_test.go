@@ -159,10 +159,11 @@ func TestGorillaClose(t *testing.T) {
 	t.Run("shutdown", func(t *testing.T) {
 		c := dial(t, p)
 		say(t, c, "go", "dave", "")
-		p.interrupt()
+		go p.interrupt() // ends as the call below does
 		if code := closed(t, c); code != websocket.CloseGoingAway {
 			t.Errorf("closed with %d", code)
 		}
+		p.interrupt()
 	})
 }
 

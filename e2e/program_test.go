@@ -67,7 +67,7 @@ func quickstart(t *testing.T, addr string) *program {
 // ws is the address of its WebSocket.
 func (p *program) ws() string { return "ws://" + p.url.Host + "/ws" }
 
-// interrupt ends the program as Ctrl-C does and checks how it exits.
+// interrupt ends the program as Ctrl-C does, waits, and checks how it exits. Every call returns when it has exited.
 func (p *program) interrupt() {
 	p.once.Do(func() {
 		p.cmd.Process.Signal(os.Interrupt)

@@ -100,8 +100,8 @@ func run(ctx context.Context, addr string) error {
 	fmt.Printf("http://127.0.0.1:%d/\n", ln.Addr().(*net.TCPAddr).Port)
 	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	go quote(ctx, ticks)
+	go func() { served <- srv.Serve(ln) }() // ends with srv.Close
+	go quote(ctx, ticks)                    // ends with ctx
 	select {
 	case err := <-served:
 		return err
@@ -109,7 +109,7 @@ func run(ctx context.Context, addr string) error {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return errors.Join(hub.Shutdown(grace), srv.Shutdown(grace))
+	return errors.Join(hub.Shutdown(grace), srv.Close())
 }
 
 // quote publishes prices that walk at random, ten times a second, until ctx is done.

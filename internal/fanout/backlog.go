@@ -6,21 +6,15 @@ import (
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
-// backlog is what a member holds besides its cursor: replayed values, the first values under DropNewest, or the line of
-// keys under Coalesce; and the state of its pacing. It is guarded by the subscriber's write bit.
+// backlog is what a member holds besides its cursor: replayed values or the first values under DropNewest, then the
+// line of Coalesce; and the state of its pacing. It is guarded by the subscriber's write bit.
 type backlog struct {
 	held  []*queue.Entry // in [first, len): oldest first, all before the cursor
 	first int
-	size  int64
+	size  int64 // bytes of what is held
 	since int64 // when the replay was offered, unix nanoseconds
 
-	// The line of Coalesce: at[slot] is the place of the slot's entry, counted from the line's beginning, plus one; 0: the
-	// slot is not in it. 4 bytes a slot beside the 8 of the reference: a reader with a filter may owe an older value than
-	// the key's newest, so the reference cannot be left to the log's table.
-	line   bool
-	plain  int // entries at the front that are not in the line: replays, from before it began
-	at     []uint32
-	popped uint32 // places given up since the line began
+	line line
 
 	limit *rate.Limiter
 	bytes *rate.Limiter
@@ -34,105 +28,75 @@ func (m *Member) backlogOf() *backlog {
 	return m.backlog
 }
 
-func (b *backlog) len() int { return len(b.held) - b.first }
+// len returns the number of values.
+func (b *backlog) len() int { return len(b.held) - b.first + b.line.len() }
 
-func (b *backlog) entries() []*queue.Entry { return b.held[b.first:] }
+// next appends the first n values to dst.
+func (b *backlog) next(dst []*queue.Entry, n int) []*queue.Entry {
+	k := min(n, len(b.held)-b.first)
+	return b.line.next(append(dst, b.held[b.first:b.first+k]...), n-k)
+}
 
 func (b *backlog) push(e *queue.Entry) {
 	b.held = append(b.held, e)
 	b.size += int64(e.Size)
 }
 
-// pop gives the n oldest up.
+// pop gives the first n values up.
 func (b *backlog) pop(l *queue.Log, n int) {
-	for i, e := range b.held[b.first : b.first+n] {
+	k := min(n, len(b.held)-b.first)
+	for _, e := range b.held[b.first : b.first+k] {
 		b.size -= int64(e.Size)
-		if b.line && i >= b.plain {
-			b.at[e.Slot] = 0
-			l.Unhold(e.Slot)
-		}
 	}
-	clear(b.held[b.first : b.first+n])
-	b.first += n
-	b.plain = max(0, b.plain-n)
-	b.popped += uint32(n)
+	clear(b.held[b.first : b.first+k])
+	b.first += k
 	switch {
 	case b.first == len(b.held):
-		b.held, b.first, b.plain = nil, 0, 0
-		b.line, b.at, b.popped = false, nil, 0
+		b.held, b.first = nil, 0
 	case b.first > len(b.held)/2:
-		k := copy(b.held, b.held[b.first:])
-		clear(b.held[k:])
-		b.held, b.first = b.held[:k], 0
+		i := copy(b.held, b.held[b.first:])
+		clear(b.held[i:])
+		b.held, b.first = b.held[:i], 0
 	}
-	if b.popped >= 1<<31 {
-		b.renumber()
-	}
-}
-
-func (b *backlog) renumber() {
-	b.popped = 0
-	if b.line {
-		for i, e := range b.entries()[b.plain:] {
-			b.at[e.Slot] = uint32(b.plain+i) + 1
-		}
+	if n > k {
+		b.line.sent(l, n-k)
 	}
 }
 
+// clear gives everything up.
 func (b *backlog) clear(l *queue.Log) {
-	if n := b.len(); n > 0 {
-		b.pop(l, n)
-	}
+	b.held, b.first, b.size = nil, 0, 0
+	b.line.clear(l)
 }
 
-// unline turns the line into plain held values.
+// unline makes plain held values of the line, for a member that does not coalesce any more.
 func (b *backlog) unline(l *queue.Log) {
-	for _, e := range b.entries()[b.plain:] {
-		l.Unhold(e.Slot)
+	for _, e := range b.line.next(nil, b.line.len()) {
+		b.push(e)
 	}
-	b.line, b.at, b.popped = false, nil, 0
-}
-
-// enter puts e at the end of the line, or in the place of its key's older value; it reports whether there was one.
-func (b *backlog) enter(l *queue.Log, e *queue.Entry) (superseded bool) {
-	for int(e.Slot) >= len(b.at) {
-		b.at = append(b.at, 0)
-	}
-	if p := b.at[e.Slot]; p != 0 {
-		i := b.first + int(p-1-b.popped)
-		b.size += int64(e.Size) - int64(b.held[i].Size)
-		b.held[i] = e
-		return true
-	}
-	l.Hold(e.Slot)
-	b.at[e.Slot] = uint32(b.len()) + b.popped + 1
-	b.push(e)
-	return false
+	b.line.clear(l)
 }
 
 // conflate takes everything up to head and bound into the line. What a later value of its key supersedes is coalesced.
 func (m *Member) conflate(v *visitor, head, bound uint64) {
 	l := m.topic.log
 	b := m.backlogOf()
-	if !b.line {
-		b.line, b.plain, b.popped = true, b.len(), 0
-	}
 	m.absorb(v, head, bound, func(e *queue.Entry) {
-		if b.enter(l, e) {
+		if b.line.enter(l, e) {
 			m.coalesced(1)
 		}
 	})
-	if b.len() == 0 {
-		b.line = false
-	}
 }
 
 // keepFirst takes what DropNewest has room for and drops the rest.
 func (m *Member) keepFirst(v *visitor, head, bound uint64) {
 	b := m.backlogOf()
 	m.absorb(v, head, bound, func(e *queue.Entry) {
-		n := b.len() + int(m.pending.Load())
-		if n >= m.rule.N || n > 0 && m.rule.MaxBytes > 0 && b.size+int64(e.Size) > m.rule.MaxBytes {
+		n, size := b.len(), b.size+int64(e.Size)
+		if k := int(m.pending.Load()); k > 0 {
+			n, size = n+k, size+m.sub.begun.size
+		}
+		if n >= m.rule.N || n > 0 && m.rule.MaxBytes > 0 && size > m.rule.MaxBytes {
 			m.dropped(1)
 			return
 		}

@@ -108,9 +108,10 @@ func (e *Engine) endLocked() {
 	}
 }
 
-// schedule gives the topic to the workers unless they have it.
+// schedule makes the topic dirty and gives it to the workers unless they have it.
 func (e *Engine) schedule(t *Topic) {
 	e.mu.Lock()
+	t.dirty.Store(true)
 	if !t.run.active {
 		t.run.active = true
 		t.run.index = len(e.active)

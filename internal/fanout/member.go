@@ -28,6 +28,7 @@ type Member struct {
 	cursor  atomic.Uint64
 	pending atomic.Uint32 // entries in the frame begun; stored by the owner of the write bit
 	lagging atomic.Bool   // on Topic.lag; stored under Topic.lagMu
+	ticks   atomic.Bool   // waits for the topic's next tick; stored by the owner of the write bit, loaded by workers
 	lagAt   int           // there; guarded by Topic.lagMu
 
 	sub   *Subscriber
@@ -85,9 +86,10 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 	m.topic.countBlockLocked(m.rule, -1)
 	m.topic.mu.Unlock()
 	m.setRule(r, where)
+	m.ticks.Store(false)
 	if b := m.backlog; b != nil {
 		b.limit, b.bytes, b.due = nil, nil, 0
-		if b.line && !r.Coalesce {
+		if !r.Coalesce {
 			b.unline(m.topic.log)
 		}
 	}
@@ -287,6 +289,7 @@ func (m *Member) finish(c cause) {
 		b.clear(t.log)
 	}
 	m.cursor.Store(ended)
+	m.ticks.Store(false)
 	t.dropLag(m)
 	m.undo(c, pending)
 	t.wake()

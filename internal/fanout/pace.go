@@ -17,9 +17,12 @@ func (v *visitor) allow(m *Member, src *source) bool {
 			b.due = m.topic.boundary(now, r.Flush)
 		}
 		if now < b.due {
+			// The mark first: the pass of that tick visits who has it, although its cursor may have caught up.
+			m.ticks.Store(true)
 			m.topic.tickAt(b.due)
 			return false
 		}
+		m.ticks.Store(false)
 	}
 	if r.Limit > 0 && r.Limit != rate.Inf {
 		if b.limit == nil {
@@ -60,11 +63,15 @@ func (m *Member) await(l *rate.Limiter, need float64, now int64) (tokens float64
 // spend takes the tokens of what has left or is begun.
 func (v *visitor) spend(m *Member, src *source) {
 	b := m.backlog
+	if b == nil {
+		return // sealed before it was ever held back
+	}
 	now := time.Unix(0, v.time())
+	// Reserved, not asked for: what slack has let go before its time is owed, where AllowN would refuse and take nothing.
 	if b.limit != nil && src.taken > 0 {
-		b.limit.AllowN(now, src.taken)
+		b.limit.ReserveN(now, min(src.taken, m.rule.Burst))
 	}
 	if b.bytes != nil && src.size > 0 {
-		b.bytes.AllowN(now, min(src.size, m.rule.ByteBurst))
+		b.bytes.ReserveN(now, min(src.size, m.rule.ByteBurst))
 	}
 }

@@ -29,7 +29,7 @@ func (v *visitor) pass(t *Topic, head uint64, chunks []*chunk) {
 		}
 		n := 0
 		for i := range c.slots {
-			if m := c.slots[i].Load(); m != nil && m.cursor.Load() < head {
+			if m := c.slots[i].Load(); m != nil && (m.cursor.Load() < head || m.ticks.Load()) {
 				members[n] = m
 				n++
 			}
@@ -185,7 +185,7 @@ func (b *batch) short(m *Member, n int) (sent uint64) {
 			sent++
 			continue
 		}
-		s.begun = &begun{rest: frame[n:], member: m, entry: b.entries[i], count: 1}
+		s.begun = &begun{rest: frame[n:], member: m, entry: e, size: int64(e.Size), count: 1}
 		m.pending.Store(1)
 		m.sent += sent
 		m.cursor.Store(b.from + uint64(i) + 1)

@@ -111,6 +111,7 @@ const manySubs = 64
 type begun struct {
 	rest    []byte
 	entry   *queue.Entry // the last it stands for; nil for control
+	size    int64        // of all it stands for
 	member  *Member      // nil: control or a direct message
 	count   uint32       // entries it stands for
 	last    bool         // holds the close frame
@@ -314,13 +315,15 @@ func (s *Subscriber) TrySend(e *queue.Entry) error {
 	if s.shut.Load() {
 		return ErrStopped
 	}
-	switch err := s.mailbox().Push(e); {
-	case err == queue.ErrFull:
-		return err
-	case err != nil:
+	// Counted before the owner of the write bit can send it, so that no account shows more sent than offered.
+	s.e.direct.offered.Add(1)
+	if err := s.mailbox().Push(e); err != nil {
+		s.e.direct.offered.Add(^uint64(0))
+		if err == queue.ErrFull {
+			return err
+		}
 		return ErrStopped
 	}
-	s.e.direct.offered.Add(1)
 	s.Visit()
 	return nil
 }
@@ -420,15 +423,22 @@ func (s *Subscriber) stop(c cause) {
 	for _, m := range s.subs {
 		m.finish(c)
 	}
-	if mb := s.mail.Load(); mb != nil {
-		if left := uint64(mb.Close()); c == causeEvicted {
-			s.e.direct.evicted.Add(left)
-		} else {
-			s.e.direct.undelivered.Add(left)
-		}
-	}
+	s.closeMail(c)
 	if b := s.begun; b != nil {
 		b.fate = c
+	}
+}
+
+// closeMail drops what the mailbox holds. Callers own the write bit.
+func (s *Subscriber) closeMail(c cause) {
+	mb := s.mail.Load()
+	if mb == nil {
+		return
+	}
+	if left := uint64(mb.Close()); c == causeEvicted {
+		s.e.direct.evicted.Add(left)
+	} else {
+		s.e.direct.undelivered.Add(left)
 	}
 }
 

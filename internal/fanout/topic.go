@@ -50,7 +50,7 @@ type Topic struct {
 	log *queue.Log
 	cfg TopicConfig
 
-	dirty atomic.Bool // something was appended since the last pass read the head
+	dirty atomic.Bool // something was appended since the last pass read the head; stored under Engine.mu
 
 	run struct { // guarded by Engine.mu
 		active  bool // on the active list
@@ -234,27 +234,25 @@ func (t *Topic) tryPublishValue(e *queue.Entry) error {
 }
 
 func (t *Topic) append(e *queue.Entry) error {
-	if err := t.log.Append(e); err != nil {
-		if err == queue.ErrFull {
-			t.expire()
-		}
+	err := t.log.Append(e)
+	if err == queue.ErrFull {
+		// A claim that moved on or went while others stayed has trimmed nothing: looking at all claims each time would cost
+		// more than looking here, once it matters.
+		t.trim()
+		err = t.log.Append(e)
+	}
+	if err != nil {
 		return err
 	}
 	t.mark()
 	return nil
 }
 
-// expire frees what only history over age keeps.
-func (t *Topic) expire() {
-	if t.cfg.HistoryAge > 0 {
-		t.log.Expire(time.Now())
-	}
-}
-
-// mark gives the topic to the workers. The dirty bit is set after the append: a pass that cleared it before reads a
-// head without the entry, finds the bit set again at its end, and starts over.
+// mark gives the topic to the workers. The dirty bit is looked at after the append: a pass that cleared it before reads a
+// head without the entry, finds the bit set again at its end, and starts over. It is set under the engine's lock together
+// with the active list: whoever finds it set may return, since the topic can be found there.
 func (t *Topic) mark() {
-	if !t.dirty.Load() && !t.dirty.Swap(true) {
+	if !t.dirty.Load() {
 		t.e.schedule(t)
 	}
 }
@@ -322,12 +320,13 @@ func (t *Topic) addLagLocked(m *Member) {
 	}
 }
 
-// dropLag gives m's claim up if its cursor has reached the head, or ended. The head is read under lagMu: a worker that
+// dropLag gives m's claim up if its cursor has reached the head and no frame is begun, or it has ended. The head is read under lagMu: a worker that
 // found m's subscriber owned has registered the claim for a later head under the same lock, before or after this. The
-// log is trimmed when the last claim goes; while others stay, the next pass does it.
+// log is trimmed when the last claim goes; while others stay, the next pass or the next publisher without room does it.
 func (t *Topic) dropLag(m *Member) {
 	t.lagMu.Lock()
-	if m.lagging.Load() && m.cursor.Load() >= t.log.Head() {
+	cursor := m.cursor.Load()
+	if m.lagging.Load() && cursor >= t.log.Head() && (m.pending.Load() == 0 || cursor == ended) {
 		last := len(t.lag) - 1
 		moved := t.lag[last]
 		t.lag[m.lagAt] = moved
@@ -344,15 +343,11 @@ func (t *Topic) dropLag(m *Member) {
 	t.wake()
 }
 
-// relieve trims after lagging members moved on, when publishers wait for that.
-func (t *Topic) relieve() {
-	if t.waiting.Load() == 0 {
-		return
-	}
+// trim lets the log forget what nobody claims.
+func (t *Topic) trim() {
 	t.lagMu.Lock()
 	t.trimLocked()
 	t.lagMu.Unlock()
-	t.wake()
 }
 
 // boundary returns the first tick of the grid of interval d after now, both in unix nanoseconds.

@@ -35,6 +35,7 @@ type source struct {
 	quota    int            // entries that pacing still allows
 	bytes    float64        // bytes that pacing still allows
 	held     bool           // entries are the backlog's, not the log's
+	more     bool           // there is more than entries, of any stamp
 	picked   int            // entries picked and not committed
 	commit   int            // entries[:commit] are decided by the write
 	refusals uint64         // refused among entries[:commit]
@@ -89,6 +90,9 @@ func (v *visitor) look(s *Subscriber, next **begun, full bool) {
 				go s.drain(b)
 			}
 		}
+	}
+	if mb := s.mail.Load(); s.state != flowing && mb != nil && mb.Len() > 0 {
+		s.closeMail(causeLeft) // its first message came from a sender that had not seen the end
 	}
 	if s.seal != 0 && s.state != flowing && s.once(toldFlushed) {
 		s.happen.flushed = true // nothing more will come
@@ -145,7 +149,7 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 	if mb := s.mail.Load(); mb != nil && mb.Len() > 0 {
 		if e := mb.Peek(); e.Stamp <= bound {
 			src := v.addSource()
-			src.entries = append(src.entries, e)
+			src.entries, src.more = append(src.entries, e), mb.Len() > 1
 		} else {
 			later = true
 		}
@@ -211,10 +215,20 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 	src := v.addSource()
 	if held {
 		src.held = true
-		src.entries = append(src.entries, m.backlog.entries()...)
+		n := readMax
+		if s.feed != nil {
+			n = 4 // its reader takes one at a time
+		}
+		if m.rule.Limit > 0 {
+			n = min(n, m.rule.Burst)
+		}
+		src.entries = m.backlog.next(src.entries, n)
 		later = cursor < head
+		// What comes after the line of Coalesce is beyond the bound.
+		src.more = m.backlog.len() > len(src.entries) || later && !m.rule.Coalesce
 	} else if cursor < head {
 		src.entries = t.log.Read(src.entries, cursor, min(head, cursor+readMax))
+		src.more = head > cursor+readMax
 		later = src.entries[0].Stamp > bound
 	}
 	switch {
@@ -243,7 +257,11 @@ func (v *visitor) choose(s *Subscriber, bound uint64) {
 		best := -1
 		var first *queue.Entry
 		for i := range v.sources {
-			e := v.sources[i].peek(bound)
+			src := &v.sources[i]
+			e := src.peek(bound)
+			if e == nil && src.dry() {
+				return // what it has next may come before what the others have
+			}
 			if e != nil && (first == nil || e.Stamp < first.Stamp) {
 				best, first = i, e
 			}
@@ -289,6 +307,9 @@ func (src *source) peek(bound uint64) *queue.Entry {
 	}
 	return nil
 }
+
+// dry reports whether more of the source has to be read before it is known what comes next.
+func (src *source) dry() bool { return src.more && src.next == len(src.entries) && src.quota > 0 }
 
 func (src *source) take(e *queue.Entry) {
 	src.next++
@@ -374,6 +395,9 @@ func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 		}
 		if n < size {
 			b := &begun{member: src.m, entry: v.picks[j].entry, count: uint32(count)}
+			for k := i; k <= j; k++ {
+				b.size += int64(v.picks[k].entry.Size)
+			}
 			if s.feed == nil {
 				b.rest = v.picks[j].frame[n:]
 			}
@@ -425,7 +449,6 @@ func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 		}
 		if m.lagging.Load() {
 			m.topic.dropLag(m)
-			m.topic.relieve()
 		}
 	}
 	for i := range v.sources {
@@ -456,11 +479,6 @@ func (v *visitor) overflow(s *Subscriber) {
 func (v *visitor) bound(m *Member, head, bound uint64) {
 	s := m.sub
 	defer s.markLate(m)
-	if m.lagging.Load() {
-		defer m.topic.dropLag(m)
-	} else if m.cursor.Load() < head && !m.rule.Coalesce && m.rule.Overflow != DropNewest {
-		m.topic.addLag(m)
-	}
 	switch {
 	case m.rule.Coalesce:
 		m.conflate(v, head, bound)
@@ -468,9 +486,17 @@ func (v *visitor) bound(m *Member, head, bound uint64) {
 		m.keepFirst(v, head, bound)
 	case m.rule.Overflow == DropOldest:
 		m.keepLast(v, head)
-		m.topic.relieve()
+		m.topic.wake()
 	default:
 		v.expel(m, head)
+	}
+	// So far the pass under way claims what is left, or m does. After a seal something may be left whatever the policy:
+	// values beyond it. With Block the frame begun is enough: publishers count it.
+	switch cursor := m.cursor.Load(); {
+	case cursor < head || cursor != ended && m.rule.Overflow == Block && !m.rule.Coalesce:
+		m.topic.addLag(m)
+	case m.lagging.Load():
+		m.topic.dropLag(m)
 	}
 }
 
@@ -486,7 +512,7 @@ func (v *visitor) expel(m *Member, head uint64) {
 	}
 	if k := int(m.pending.Load()); k > 0 {
 		n += k
-		bytes += int64(s.begun.entry.Size)
+		bytes += s.begun.size
 		oldest = s.begun.entry.Time
 	}
 	over := n > r.N || n > 1 && r.MaxBytes > 0 && bytes > r.MaxBytes

@@ -13,13 +13,13 @@ func TestOthers(t *testing.T) {
 	if left := leftovers(); len(left) > 0 {
 		t.Fatalf("before anything was started: %q", left)
 	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go stray(stop, stopped)
+	started, stop := make(chan struct{}), make(chan struct{})
+	go stray(started, stop)
+	<-started
 	if left := leftovers(); len(left) != 1 || !strings.Contains(left[0], "leak.stray") {
 		t.Errorf("one stray goroutine: %q", left)
 	}
 	close(stop)
-	<-stopped
 	for deadline := time.Now().Add(5 * time.Second); len(leftovers()) > 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatalf("it is gone: %q", leftovers())
@@ -27,9 +27,9 @@ func TestOthers(t *testing.T) {
 	}
 }
 
-func stray(stop, stopped chan struct{}) {
+func stray(started, stop chan struct{}) {
+	close(started)
 	<-stop
-	close(stopped)
 }
 
 // leftovers are the goroutines that TestMain would complain about, without those of the running test.

@@ -28,7 +28,7 @@ func (c *Conn) endRead(bit uint32) {
 func (c *Conn) AwaitClose(timeout time.Duration) bool {
 	deadline := time.Now().Add(timeout)
 	c.discard(deadline)
-	
+	c.awaitSettled(deadline)
 	return c.scan.closed
 }
 

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -152,17 +153,36 @@ func TestCompressedNothing(t *testing.T) {
 	})
 }
 
-// The library takes a compressed final frame that the network has cut short for a whole one.
-func TestCompressedCutShort(t *testing.T) {
-	each(t, func(t *testing.T, kind string) {
-		c, p := connect(t, kind, Options{Compress: true}, offerDeflate, "")
-		f := clientFrame(bitFin|bitRSV1|byte(OpText), deflated(t, "hello, hello, hello, there"))
-		p.send(f[:len(f)-3])
-		closePeer(p.Conn)
-		if _, data, err := c.ReadMessage(); err == nil {
-			t.Errorf("ReadMessage = %q, want an error", data)
-		}
-	})
+// The library takes a final frame that the network has cut short for a whole one, compressed or not.
+func TestMessageCutShort(t *testing.T) {
+	long := make([]byte, 20_000)
+	rand.NewChaCha8([32]byte{}).Read(long)
+	for _, tc := range []struct {
+		name  string
+		frame []byte
+		at    int
+	}{
+		{"plain, behind the header", text("hello"), 6},
+		{"plain", text("hello"), 8},
+		{"plain and long", text(repeat(20_000)), 8 + 4096},
+		{"compressed, behind the header", clientFrame(bitFin|bitRSV1|byte(OpText), deflated(t, "hello")), 6},
+		{"compressed", clientFrame(bitFin|bitRSV1|byte(OpText), deflated(t, "hello, hello, hello")), 10},
+		{"compressed and long", clientFrame(bitFin|bitRSV1|byte(OpBinary), deflated(t, string(long))), 8 + 4096},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			each(t, func(t *testing.T, kind string) {
+				c, p := connect(t, kind, Options{Compress: true}, offerDeflate, "")
+				p.send(tc.frame[:tc.at])
+				closePeer(p.Conn)
+				if _, data, err := c.ReadMessage(); err == nil {
+					t.Errorf("ReadMessage = %q, want an error", clip(data))
+				}
+				if c.CloseQueued() {
+					t.Error("a close frame for a peer that has vanished")
+				}
+			})
+		})
+	}
 }
 
 func TestNetworkErrors(t *testing.T) {
@@ -260,6 +280,26 @@ func TestEmptyFragmentsInFakeTime(t *testing.T) {
 		wantViolation(t, c, 1008)
 		if got := time.Since(start); got != 3*time.Second {
 			t.Errorf("ended after %v, want 3s", got)
+		}
+	})
+}
+
+// What one chunk ends with has its own time, also when what the chunk begins with was late.
+func TestMessageTimeoutStartsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := connect(t, "mem", Options{MessageTimeout: 3 * time.Second}, "", "")
+		start := time.Now()
+		var sender sync.WaitGroup
+		defer sender.Wait()
+		sender.Go(func() {
+			ping := clientFrame(bitFin|byte(OpPing), "")
+			p.send(ping[:1])
+			time.Sleep(2 * time.Second)
+			p.send(append(ping[1:], 0x81))
+		})
+		wantViolation(t, c, 1008)
+		if got := time.Since(start); got != 5*time.Second {
+			t.Errorf("ended after %v, want 5s", got)
 		}
 	})
 }

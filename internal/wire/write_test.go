@@ -88,15 +88,14 @@ func TestWriteAllLeavesNoDeadline(t *testing.T) {
 			t.Fatalf("WriteAll: %v", err)
 		}
 		go io.Copy(io.Discard, p.br)
-		if n, err := c.WriteAll([]byte("more"), patience); n != 4 || err != nil {
-			t.Errorf("WriteAll = %d, %v", n, err)
-		}
-		for n := 0; n == 0; { // until the peer has read
+		for n := 0; n == 0; runtime.Gosched() { // until the peer has read
 			var err error
 			if n, err = c.TryWrite([]byte("x")); err != nil {
 				t.Fatalf("TryWrite: %v", err)
 			}
-			runtime.Gosched()
+		}
+		if n, err := c.WriteAll([]byte("more"), patience); n != 4 || err != nil {
+			t.Errorf("WriteAll = %d, %v", n, err)
 		}
 	})
 }

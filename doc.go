@@ -1,0 +1,79 @@
+// Package wshub pushes live data to many WebSocket clients: chat, dashboards, tickers, games, notifications.
+//
+// A [Hub] accepts clients as sessions and holds typed topics. A [SessionFunc] serves each session in a goroutine of
+// its own and ranges over its messages; a [Topic] is published to with one append, whatever the number of its members.
+// A slow client is a cursor that lags, and a [Policy] is the rule for how a lagging cursor moves. Nothing needs
+// starting, and an idle hub has no goroutine.
+//
+//	ticks, err := wshub.NewTopic(hub, "ticks", wshub.Coalesce(), wshub.KeyBy(Tick.Key))
+//	if err != nil {
+//		return err
+//	}
+//	rooms, err := wshub.NewFamily[Chat](hub, "room", wshub.Policy{})
+//	if err != nil {
+//		return err
+//	}
+//	http.Handle("/ws", hub.Handler(func(ctx context.Context, s *wshub.Session) error {
+//		// this session: at most 20 flushes a second, each the latest of what changed
+//		if err := ticks.With(wshub.FlushEvery(50*time.Millisecond)).Join(ctx, s); err != nil {
+//			return err
+//		}
+//		for msg := range s.Messages() { // a plain <-chan Message
+//			var c Chat
+//			if err := msg.Decode(&c); err != nil {
+//				return err // closes 1007
+//			}
+//			room, err := rooms.Topic(c.Room)
+//			if err != nil {
+//				return err // closes 1008
+//			}
+//			if err := room.Except(s).Publish(ctx, c); err != nil {
+//				return err
+//			}
+//		}
+//		return nil // closes 1000
+//	}))
+//
+// # Which call when
+//
+// To reach the members of a topic use [Topic.Publish]; some of them, [Topic.Except] and [Topic.Only]; all sessions,
+// [Hub.Everyone]; those of a user, [Hub.User]; one, [Session.Send] or, by its id, [Hub.To]. To read a topic inside the
+// process use [Topic.Stream]. To kick use [Audience.Close], to close politely [Session.Close]. To hear of sessions that
+// come and go use [Hub.Events].
+//
+// # Guarantees
+//
+// Order. Let P and Q be calls that publish or send, and P return before Q begins. A session that is offered both
+// values, and is sent both, is sent P's first: within a topic (of keyed values under [Coalesce]: of the same key),
+// across topics, and between topics and direct messages. A value that [Rate] or [FlushEvery] holds back takes its place
+// when it is released. A policy skips or delays; it never repeats.
+//
+// Read your writes. A session is offered every value of a topic whose publish begins after Join has returned, and every
+// message to everyone whose Send begins after Accept has returned. Nothing of a topic is sent to a session after Leave
+// has returned, except the rest of a frame that was begun.
+//
+// Accounting. For each subscription, at any time, and for their sums by topic, family and hub, offered = sent +
+// coalesced + dropped + filtered + evicted + undelivered + pending. Offered counts each value appended while it was a
+// member, and replays; sent those whose last byte the kernel, or the channel, has taken; [Tally] says what the others
+// are.
+//
+// Slow clients. A client that does not read slows no other client, and no publisher beyond what [Block] asks for, or a
+// full log within the grace of its members.
+//
+// Ownership. Bytes passed in are not retained after the call; bytes handed out belong to the receiver. Values of
+// streams are shared: what they point to must not change after Publish. The hub makes, sends on and closes every
+// channel that it hands out.
+//
+// Sessions. Messages that arrived before the client's close are delivered before [Session.Messages] closes; the
+// context ends after that; memberships end after the SessionFunc has returned; then comes [EventDisconnected], and then
+// [Session.Done]. The events of one session are in the order in which they happened. Every wait of a close is bounded.
+//
+// Panics in user code close their session with 1011 and are logged with the stack; the process lives.
+//
+// # Less formally
+//
+// What you publish first arrives first. Once you have joined you miss nothing, and once you have left you hear nothing.
+// Every value is either sent or counted under the reason why it was not. Clients that keep reading get everything; for
+// those that do not, the default is lossless or closed: after 1,024 values or 1 MiB, and 250 ms, a session is closed with
+// 1013. Slices may be reused when the call has returned. When the hub shuts down clients see 1001, not 1006.
+package wshub

@@ -1,0 +1,474 @@
+package fanout
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// once returns a hook for a fakeConn that calls f the nth time, from within a write: what another goroutine could do at
+// that moment happens at that moment.
+func nth(n int, f func()) func() {
+	return func() {
+		if n--; n == 0 {
+			f()
+		}
+	}
+}
+
+// TestMarkDuringVisit has things happen while a visit writes: it finds the session owned, leaves the mark, and the owner
+// looks again, whichever visit it is.
+func TestMarkDuringVisit(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		where func(any) bool
+		begin func(t *testing.T, c *client, topic *Topic)
+	}{
+		{"in a pass", nil, func(t *testing.T, c *client, topic *Topic) { publish(t, topic, "x") }},
+		{"in a look", func(any) bool { return true }, func(t *testing.T, c *client, topic *Topic) { publish(t, topic, "x") }},
+		{"in a direct visit", nil, func(t *testing.T, c *client, topic *Topic) { send(t, c.Subscriber, "x") }},
+	} {
+		for _, y := range []struct {
+			name string
+			do   func(t *testing.T, c *client, topic *Topic)
+		}{
+			{"sends", func(t *testing.T, c *client, topic *Topic) { send(t, c.Subscriber, "y") }},
+			{"control", func(t *testing.T, c *client, topic *Topic) { c.conn.queueControl(9, "y"); c.Visit() }},
+			{"publishes", func(t *testing.T, c *client, topic *Topic) { publish(t, topic, "y") }},
+		} {
+			for write := 1; write <= 2; write++ {
+				t.Run(fmt.Sprint(x.name, "/", y.name, "/", write), func(t *testing.T) {
+					bubble(t, Config{}, func(t *testing.T, e *Engine) {
+						topic := newTopic(e)
+						c := newClient(e)
+						if _, err := topic.Join(c.Subscriber, lossless, x.where, 0); err != nil {
+							t.Fatal(err)
+						}
+						if write == 2 { // two batches: the mark comes while the last of a look is written
+							c.conn.hook = nth(1, func() { send(t, c.Subscriber, "w") })
+							send(t, c.Subscriber, "v")
+							synctest.Wait()
+						}
+						c.conn.hook = nth(write, func() { y.do(t, c, topic) })
+						x.begin(t, c, topic)
+						if write == 2 {
+							c.Visit()
+							x.begin(t, c, topic)
+						}
+						synctest.Wait()
+						got := strings.Join(c.conn.received(), " ")
+						want := map[int]string{1: "x y", 2: "v w x x y"}[write]
+						if got != want && got != "v w x y x" {
+							t.Errorf("received %q, want %q", got, want)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestPublishDuringPass publishes while a worker is in the topic's pass.
+func TestPublishDuringPass(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		a, b := newClient(e), newClient(e)
+		a.join(t, topic, lossless)
+		b.join(t, topic, lossless)
+		a.conn.hook = nth(1, func() { publish(t, topic, "y") })
+		b.conn.hook = nth(2, func() { publish(t, topic, "z") })
+		publish(t, topic, "x")
+		synctest.Wait()
+		wants(t, "a", a.conn.received(), "x y z")
+		wants(t, "b", b.conn.received(), "x y z")
+		resting(t, topic)
+	})
+}
+
+// TestPublishBetweenBitAndHead publishes in short bursts from two goroutines, in real time: a value appended after a
+// pass has read the head, whose publisher found the dirty bit set, must be in the next pass.
+func TestPublishBetweenBitAndHead(t *testing.T) {
+	e := New(Config{})
+	topic := newTopic(e)
+	c := newClient(e)
+	m := c.join(t, topic, lossless)
+	x := entry("x")
+	rounds := 100_000
+	if raceEnabled || testing.Short() {
+		rounds = 20_000
+	}
+	var published uint64
+	for i := range rounds {
+		for j := range 2 + i%3 {
+			publishEntry(t, topic, copyEntry(x))
+			published++
+			for range (i / 3) % 60 * (1 + j) {
+				runtime.KeepAlive(x)
+			}
+		}
+		if i%4 != 0 {
+			continue // the next burst meets the worker at the end of its pass
+		}
+		await(t, e)
+		if m.cursor.Load() != published {
+			t.Fatalf("round %d: the engine rests, %d of %d values were offered", i, m.cursor.Load(), published)
+		}
+	}
+}
+
+// TestClockBound publishes to two topics of a subscriber while a look is between their cursors: what was published first
+// arrives first.
+func TestClockBound(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		first, second, third := newTopic(e), newTopic(e), newTopic(e)
+		c := newClient(e)
+		c.join(t, first, lossless)
+		calls := 0
+		// A member that conflates runs its filter between the loads of the other cursors.
+		if _, err := second.Join(c.Subscriber, &Rule{Coalesce: true, N: 1, Limit: 1000, Burst: 1}, func(any) bool {
+			if calls++; calls == 1 {
+				publish(t, first, "a")
+				publish(t, third, "b")
+			}
+			return true
+		}, 0); err != nil {
+			t.Fatal(err)
+		}
+		c.join(t, third, lossless)
+		publish(t, second, "x")
+		synctest.Wait()
+		wants(t, "client", c.conn.received(), "x a b")
+	})
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		first, second := newTopic(e), newTopic(e)
+		c := newClient(e)
+		c.join(t, first, lossless)
+		calls := 0
+		if _, err := second.Join(c.Subscriber, &Rule{Coalesce: true, N: 1, Limit: 1000, Burst: 1}, func(any) bool {
+			if calls++; calls == 1 {
+				publish(t, first, "a")
+				send(t, c.Subscriber, "d") // the mailbox is looked at last
+			}
+			return true
+		}, 0); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, second, "x")
+		synctest.Wait()
+		wants(t, "client", c.conn.received(), "x a d")
+	})
+}
+
+// TestAllCursorsAreLookedAt publishes to a large topic and then to a small one, whose pass comes first: a member of both
+// gets the values in the order in which they were published.
+func TestAllCursorsAreLookedAt(t *testing.T) {
+	for _, mode := range []string{"topic", "mailbox", "many topics"} {
+		t.Run(mode, func(t *testing.T) {
+			bubble(t, Config{Workers: 1}, func(t *testing.T, e *Engine) {
+				large, small := newTopic(e), newTopic(e)
+				head := newClient(e)
+				head.join(t, large, lossless)
+				for range stride * chunkSize {
+					newClient(e).join(t, large, lossless)
+				}
+				c := newClient(e)
+				c.join(t, large, lossless)
+				c.join(t, small, lossless)
+				if mode == "many topics" {
+					for range manySubs {
+						c.join(t, newTopic(e), lossless)
+					}
+				}
+				head.conn.hook = nth(1, func() { // the only worker is in the large topic's first stride
+					if mode == "mailbox" {
+						send(t, c.Subscriber, "b")
+						return
+					}
+					publish(t, small, "b")
+				})
+				publish(t, large, "a")
+				synctest.Wait()
+				wants(t, "client", c.conn.received(), "a b")
+			})
+		})
+	}
+}
+
+// TestCursorNeverMovesBack has a member advanced past the head of the pass that is about to visit it.
+func TestCursorNeverMovesBack(t *testing.T) {
+	bubble(t, Config{Workers: 1}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		a, b, d := newClient(e), newClient(e), newClient(e)
+		a.join(t, topic, lossless)
+		mb := b.join(t, topic, lossless)
+		if _, err := topic.Join(d.Subscriber, lossless, func(any) bool { return true }, 0); err != nil {
+			t.Fatal(err)
+		}
+		a.conn.hook = nth(1, func() {
+			publish(t, topic, "2")
+			b.Visit()
+			d.Visit()
+			if mb.cursor.Load() != 2 {
+				t.Error("the visit did not advance the cursor")
+			}
+		})
+		publish(t, topic, "1")
+		synctest.Wait()
+		publish(t, topic, "3")
+		synctest.Wait()
+		for name, c := range map[string]*client{"a": a, "b": b, "d": d} {
+			wants(t, name, c.conn.received(), "1 2 3")
+		}
+		if got, want := topic.Tally(), (Tally{Offered: 9, Sent: 9}); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		resting(t, topic)
+	})
+}
+
+// TestJoinsAndLeavesBehindPass has members leave and join in chunks that the pass under way has visited: nobody moves,
+// so nobody is missed or visited twice.
+func TestJoinsAndLeavesBehindPass(t *testing.T) {
+	for _, members := range []int{3, chunkSize + 1, 2*stride*chunkSize + 1} {
+		t.Run(fmt.Sprint(members), func(t *testing.T) {
+			bubble(t, Config{Workers: 1}, func(t *testing.T, e *Engine) {
+				topic := newTopic(e)
+				var clients []*client
+				for range members {
+					c := newClient(e)
+					c.join(t, topic, lossless)
+					clients = append(clients, c)
+				}
+				late := newClient(e)
+				// The last of the first chunk to be visited, so that all others there were.
+				clients[min(members, chunkSize)-1].conn.hook = nth(1, func() {
+					clients[0].Detach()
+					late.join(t, topic, lossless)
+					clients[1].Detach()
+				})
+				publish(t, topic, "1")
+				synctest.Wait()
+				publish(t, topic, "2")
+				synctest.Wait()
+				for i, c := range clients[2:] {
+					wants(t, fmt.Sprint("client ", i+2), c.conn.received(), "1 2")
+				}
+				wants(t, "late client", late.conn.received(), "2")
+				resting(t, topic)
+			})
+		})
+	}
+}
+
+// TestClaimKeepsEntries stalls a member over many passes: what it has not been sent stays in the log, and no longer.
+func TestClaimKeepsEntries(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		a, b := newClient(e), newClient(e)
+		a.join(t, topic, lossless)
+		b.join(t, topic, lossless)
+		var want []string
+		b.conn.stall(1)
+		for i := range 50 {
+			text := fmt.Sprint(i)
+			want = append(want, text)
+			publish(t, topic, text)
+			synctest.Wait()
+			if n, _ := topic.log.Retained(); n != i { // all but the frame begun
+				t.Fatalf("%d entries retained, %d claimed", n, i)
+			}
+		}
+		b.conn.resume()
+		synctest.Wait()
+		wants(t, "a", a.conn.received(), strings.Join(want, " "))
+		wants(t, "b", b.conn.received(), strings.Join(want, " "))
+		resting(t, topic)
+	})
+}
+
+// TestClaimOfOwnedMember has a pass meet a member that is owned and stays so until the pass has ended and the next
+// values came: its entries are still there.
+func TestClaimOfOwnedMember(t *testing.T) {
+	e := New(Config{})
+	topic := newTopic(e)
+	a, b := newClient(e), newClient(e)
+	a.join(t, topic, lossless)
+	m := b.join(t, topic, lossless)
+	b.lock()
+	publish(t, topic, "1", "2")
+	await(t, e)
+	publish(t, topic, "3")
+	await(t, e)
+	if n, _ := topic.log.Retained(); n != 3 {
+		t.Errorf("%d entries retained", n)
+	}
+	b.release(nil)
+	await(t, e)
+	wants(t, "a", a.conn.received(), "1 2 3")
+	wants(t, "b", b.conn.received(), "1 2 3")
+	resting(t, topic)
+
+	// The claim is there before the mark: else an owner that sees the mark could catch up and leave, and the claim that
+	// comes then would stay.
+	b.lock()
+	topic.lagMu.Lock()
+	publish(t, topic, "4")
+	stuck(t, "addLag")
+	if w := b.word.Load(); w != owned {
+		t.Errorf("the mark was set before the claim: word %b", w)
+	}
+	topic.lagMu.Unlock()
+	b.release(nil)
+	await(t, e)
+	if m.cursor.Load() != 4 {
+		t.Error("value 4 was stranded")
+	}
+	resting(t, topic)
+}
+
+// stuck returns when a goroutine is in the named function, waiting for a mutex.
+func stuck(t *testing.T, function string) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "."+function+"(") && strings.Contains(g, "sync.(*Mutex).Lock") {
+				return
+			}
+		}
+	}
+	t.Fatalf("no goroutine waits in %s", function)
+}
+
+// TestDirtyMeansActive stops a publisher between the append and the workers: a second publisher to the topic must not
+// return before subscribers of very many topics, who look at active topics only, can know of its value.
+func TestDirtyMeansActive(t *testing.T) {
+	e := New(Config{})
+	topic := newTopic(e)
+	e.mu.Lock()
+	var wg sync.WaitGroup
+	wg.Go(func() { publish(t, topic, "1") })
+	stuck(t, "schedule")
+	if topic.dirty.Load() && !topic.run.active {
+		t.Error("the topic is dirty and not active")
+	}
+	e.mu.Unlock()
+	wg.Wait()
+	await(t, e)
+}
+
+// TestOrderAcrossSources stalls a client and lets more pile up, in mailbox and topics, than one round takes of a source:
+// everything arrives in the order in which it was published.
+func TestOrderAcrossSources(t *testing.T) {
+	for _, topics := range []int{1, 2, 5, manySubs + 6} {
+		t.Run(fmt.Sprint(topics), func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, e *Engine) {
+				var all []*Topic
+				c := newClient(e)
+				for range topics {
+					topic := newTopic(e)
+					c.join(t, topic, lossless)
+					all = append(all, topic)
+				}
+				c.conn.stall(0)
+				var want []string
+				put := func(topic int) {
+					text := fmt.Sprint(len(want))
+					want = append(want, text)
+					if topic < 0 {
+						send(t, c.Subscriber, text)
+					} else {
+						publish(t, all[topic%topics], text)
+					}
+				}
+				put(0)
+				synctest.Wait()
+				for i := range 300 { // alternating
+					put(-1)
+					put(i)
+				}
+				for range 2*readMax + 10 { // a long run of one topic, then others
+					put(0)
+				}
+				for i := range 2 * topics {
+					put(i)
+					put(-1)
+				}
+				for range 3 {
+					put(-1)
+				}
+				put(1)
+				synctest.Wait()
+				c.conn.resume()
+				synctest.Wait()
+				if got := c.conn.received(); strings.Join(got, " ") != strings.Join(want, " ") {
+					for i := range got {
+						if got[i] != want[i] {
+							t.Fatalf("%d values arrived of %d; number %d is %s", len(got), len(want), i, got[i])
+						}
+					}
+				}
+				for _, topic := range all {
+					resting(t, topic)
+				}
+			})
+		})
+	}
+}
+
+// TestManyTopics takes a subscriber through more than manySubs topics: quiet ones, dirty ones and lagging ones.
+func TestManyTopics(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		c := newClient(e)
+		var all []*Topic
+		var members []*Member
+		for i := range 3 * manySubs {
+			topic := newTopic(e)
+			all = append(all, topic)
+			members = append(members, c.join(t, topic, lossless))
+			publish(t, topic, fmt.Sprint("j", i)) // also while it grows past manySubs
+		}
+		synctest.Wait()
+		if n := len(c.conn.received()); n != len(all) {
+			t.Errorf("%d values arrived, want %d", n, len(all))
+		}
+		c.conn.stall(1)
+		var want []string
+		for i := range 500 {
+			text := fmt.Sprint("v", i)
+			want = append(want, text)
+			publish(t, all[i*7%len(all)], text)
+			if i%50 == 0 {
+				synctest.Wait()
+			}
+		}
+		members[3].Leave()
+		if got := members[3].Tally(); got.Undelivered == 0 || got.Pending != 0 {
+			t.Errorf("left: %+v", got)
+		}
+		want = slicesDelete(want, func(i int) bool { return i*7%len(all) == 3 })
+		c.conn.resume()
+		synctest.Wait()
+		wants(t, "client", c.conn.received()[len(all):], strings.Join(want, " "))
+		for i, topic := range all {
+			if got := members[i].Tally(); got.Pending != 0 {
+				t.Errorf("topic %d: %+v", i, got)
+			}
+			resting(t, topic)
+		}
+		c.Detach()
+	})
+}
+
+func slicesDelete(texts []string, drop func(i int) bool) (kept []string) {
+	for i, text := range texts {
+		if !drop(i) {
+			kept = append(kept, text)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,208 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wshub-go/wshub/wshubtest"
+)
+
+// Every client sees 1001, after what was pending for it.
+func TestShutdown(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		var clients []*wshubtest.Client
+		for i := range 20 {
+			fn := idle
+			if i%2 == 0 {
+				fn = waiting
+			}
+			clients = append(clients, wshubtest.Dial(t, h.Handler(fn)))
+		}
+		synctest.Wait()
+		for s := range h.Sessions() {
+			if err := s.Send(t.Context(), Text("pending")); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := h.Everyone().Send(t.Context(), Text("all")); err != nil {
+			t.Error(err)
+		}
+		if err := h.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, c := range clients {
+			c.ExpectText("pending")
+			c.ExpectText("all")
+			c.ExpectClose(1001)
+		}
+		if st := h.Stats(); st.Sessions != 0 || st.Everyone.Pending != 0 || st.Direct.Pending != 0 || st.Everyone.Sent != 20 || st.Direct.Sent != 20 {
+			t.Errorf("stats: %+v", st)
+		}
+		if err := h.Everyone().Send(t.Context(), Text("late")); !errors.Is(err, ErrClosed) {
+			t.Errorf("Send after Shutdown: %v", err)
+		}
+		resp := refused(t, h.Handler(idle))
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("an upgrade was answered %v", resp.Status)
+		}
+	})
+}
+
+// A SessionFunc may say good-bye.
+func TestShutdownLetsSessionFuncsFinish(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		c := wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
+			for range s.Messages() {
+			}
+			time.Sleep(time.Second)
+			return s.Send(context.Background(), Text("bye"))
+		}))
+		synctest.Wait()
+		if err := h.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		c.ExpectText("bye")
+		c.ExpectClose(1001)
+	})
+}
+
+func TestShutdownAnyTime(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		for range 3 { // before the first session, and again
+			if err := h.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := NewTopic[string](h, "late", Policy{}); !errors.Is(err, ErrClosed) {
+			t.Errorf("NewTopic after Shutdown: %v", err)
+		}
+	})
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		c := wshubtest.Dial(t, h.Handler(idle))
+		var wg sync.WaitGroup
+		for range 5 { // in parallel
+			wg.Go(func() {
+				if err := h.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(func() { c.ExpectClose(1001) })
+		wg.Wait()
+	})
+	in(t, func(t *testing.T) { // Close, then Shutdown
+		h := newHub(t)
+		c := wshubtest.Dial(t, h.Handler(waiting))
+		synctest.Wait()
+		h.Close()
+		if err := h.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-c.Done()
+	})
+}
+
+// An upgrade in flight is either counted, and then sees 1001, or refused.
+func TestShutdownDuringUpgrades(t *testing.T) {
+	in(t, func(t *testing.T) {
+		for i := range 20 {
+			h := newHub(t, Authenticate(func(*http.Request) (Identity, error) {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				return Identity{}, nil
+			}))
+			var wg sync.WaitGroup
+			for j := range 10 {
+				wg.Go(func() {
+					time.Sleep(time.Duration(j) * 2 * time.Millisecond)
+					c, resp, err := wshubtest.TryDial(t, h.Handler(idle))
+					if err != nil {
+						if resp == nil || resp.StatusCode != 503 {
+							t.Errorf("%v, %v", resp, err)
+						}
+						return
+					}
+					<-c.Done()
+					if got := c.Received(); got.Close != 1 {
+						t.Errorf("no close frame: %v", c.Err())
+					}
+				})
+			}
+			time.Sleep(10 * time.Millisecond)
+			if err := h.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if h.Len() != 0 {
+				t.Errorf("%d sessions", h.Len())
+			}
+			wg.Wait()
+		}
+	})
+}
+
+// ctx bounds Shutdown; what is left is closed at once.
+func TestShutdownBoundedByContext(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		release := make(chan struct{})
+		c := wshubtest.Dial(t, h.Handler(func(context.Context, *Session) error { <-release; return nil }))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := h.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("it took %v", d)
+		}
+		<-c.Done()
+		close(release)
+	})
+}
+
+// A SessionFunc that does not return keeps its client waiting for 5 s, not for ever.
+func TestShutdownDoesNotWaitForSessionFuncToSayGoodbye(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		release := make(chan struct{})
+		c := wshubtest.Dial(t, h.Handler(func(context.Context, *Session) error { <-release; return nil }))
+		synctest.Wait()
+		done := make(chan error)
+		go func() { done <- h.Shutdown(context.Background()) }()
+		c.ExpectClose(1001)
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCloseIsAtOnce(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		c := wshubtest.Dial(t, h.Handler(waiting))
+		s := only(t, h)
+		start := time.Now()
+		h.Close()
+		<-s.Done()
+		<-c.Done()
+		if d := time.Since(start); d != 0 {
+			t.Errorf("it took %v", d)
+		}
+		if s.Err() != nil {
+			t.Errorf("Err is %v", s.Err())
+		}
+	})
+}
