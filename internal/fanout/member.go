@@ -27,6 +27,7 @@ type Member struct {
 	// it and never moves it back; workers load it to skip who is up to date, and to trim the log below all claims.
 	cursor  atomic.Uint64
 	pending atomic.Uint32 // entries in the frame begun; stored by the owner of the write bit
+	fill    atomic.Uint32 // rule.N if the rule blocks, else 0; stored by the owner of the write bit, loaded by publishers
 	lagging atomic.Bool   // on Topic.lag; stored under Topic.lagMu
 	ticks   atomic.Bool   // waits for the topic's next tick; stored by the owner of the write bit, loaded by workers
 	lagAt   int           // there; guarded by Topic.lagMu
@@ -100,21 +101,23 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 
 func (m *Member) setRule(r *Rule, where func(any) bool) {
 	m.rule, m.where = r, where
+	m.fill.Store(uint32(min(r.blocks(), math.MaxUint32)))
 	m.plain = where == nil && !r.paced() && !r.Pack
 }
 
 // countBlockLocked keeps the number of members that block and the least N among them. That N stays until nobody blocks: too
 // small only makes publishers look at the members sooner.
 func (t *Topic) countBlockLocked(r *Rule, d int64) {
-	if r.Overflow != Block || r.Coalesce {
+	fill := int64(r.blocks())
+	if fill == 0 {
 		return
 	}
 	n := t.blocks.Load() + d
 	switch least := t.minBlock.Load(); {
 	case n == 0:
 		t.minBlock.Store(math.MaxInt64)
-	case d > 0 && (n == 1 || int64(r.N) < least):
-		t.minBlock.Store(int64(r.N))
+	case d > 0 && (n == 1 || fill < least):
+		t.minBlock.Store(fill)
 	}
 	t.blocks.Store(n)
 }

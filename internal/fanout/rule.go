@@ -39,6 +39,14 @@ type Rule struct {
 // paced reports whether the rule may hold values back although the subscriber could take them.
 func (r *Rule) paced() bool { return r.Limit > 0 || r.ByteLimit > 0 || r.Flush > 0 }
 
+// blocks returns how many pending values make publishers wait, 0 if none do.
+func (r *Rule) blocks() int {
+	if r.Overflow != Block || r.Coalesce {
+		return 0
+	}
+	return r.N
+}
+
 // Tally is the exact account of a subscription, a topic or a hub, in values:
 //
 //	Offered = Sent + Coalesced + Dropped + Filtered + Evicted + Undelivered + Pending

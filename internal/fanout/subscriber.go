@@ -81,6 +81,7 @@ type Subscriber struct {
 	subs   []*Member
 	many   *many     // beyond manySubs subscriptions, else nil
 	begun  *begun    // the frame begun; nil while none is
+	behind int64     // since when it has not caught up, unix nanoseconds; 0: it has
 	seal   uint64    // nothing stamped later is written; 0: no seal
 	happen *happened // for the owner, once the bit is released; nil: nothing
 	timer  *timer    // made on first use; its fields are guarded by timers.mu

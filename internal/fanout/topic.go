@@ -267,7 +267,7 @@ func (t *Topic) blocked() bool {
 		return true // not offered yet
 	}
 	for _, m := range t.lag {
-		if m.rule.Overflow == Block && !m.rule.Coalesce && m.outstanding(head) >= uint64(m.rule.N) {
+		if fill := uint64(m.fill.Load()); fill > 0 && m.outstanding(head) >= fill {
 			return true
 		}
 	}

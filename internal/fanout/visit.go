@@ -76,6 +76,12 @@ func (v *visitor) look(s *Subscriber, next **begun, full bool) {
 			break
 		}
 	}
+	switch {
+	case s.begun == nil:
+		s.behind = 0
+	case s.behind == 0:
+		s.behind = v.time()
+	}
 	if b := s.begun; b != nil {
 		// The socket belongs to the drain goroutine. Only the policies go on.
 		if s.state == flowing {
@@ -493,7 +499,7 @@ func (v *visitor) bound(m *Member, head, bound uint64) {
 	// So far the pass under way claims what is left, or m does. After a seal something may be left whatever the policy:
 	// values beyond it. With Block the frame begun is enough: publishers count it.
 	switch cursor := m.cursor.Load(); {
-	case cursor < head || cursor != ended && m.rule.Overflow == Block && !m.rule.Coalesce:
+	case cursor < head || cursor != ended && m.rule.blocks() > 0:
 		m.topic.addLag(m)
 	case m.lagging.Load():
 		m.topic.dropLag(m)
@@ -522,7 +528,8 @@ func (v *visitor) expel(m *Member, head uint64) {
 	if !over {
 		return
 	}
-	if at := oldest + int64(r.Age); v.time() < at {
+	// A value that waited for a worker is our delay, not the subscriber's: its age counts from when it fell behind.
+	if at := max(oldest, s.behind) + int64(r.Age); v.time() < at {
 		s.visitAt(at)
 		return
 	}

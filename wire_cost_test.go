@@ -1,0 +1,218 @@
+package wshub_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wshub-go/wshub"
+	"github.com/wshub-go/wshub/internal/wire"
+	"github.com/wshub-go/wshub/wshubtest"
+)
+
+// One frame published to 1,000 sessions that negotiated compression is deflated once.
+func TestDeflatedOnce(t *testing.T) {
+	h := newHub(t, wshub.WithCompression(64))
+	topic := newTopic[string](t, h, "texts", wshub.Policy{})
+	ss, cc := sessions(t, h, 1000, wshubtest.WithCompression())
+	join(t, topic, ss...)
+	before := wire.Deflations()
+	text := strings.Repeat("over and over ", 100)
+	publish(t, topic, text)
+	for _, c := range cc {
+		c.ExpectText(text)
+		if n := c.Received().Wire; n > 200 {
+			t.Fatalf("%d bytes came", n)
+		}
+	}
+	if n := wire.Deflations() - before; n != 1 {
+		t.Errorf("deflated %d times", n)
+	}
+	for _, c := range cc {
+		c.Abort()
+	}
+}
+
+// 100,000 values in a burst to 100 clients that read, over real sockets, under the default policy: all arrive, in order,
+// and nobody is evicted. Beside them a client that never reads is, and costs the others nothing.
+func TestBurst(t *testing.T) {
+	const clients, values = 100, 100_000
+	var want []byte // the bytes that each client has to get
+	for i := range values {
+		want = wire.AppendFrame(want, wire.OpText, strconv.AppendInt(nil, int64(i), 10))
+	}
+	for _, stalled := range []int{0, 1} {
+		t.Run(fmt.Sprintf("%d stalled", stalled), func(t *testing.T) {
+			h := newHub(t, wshub.WithWriteTimeout(2*time.Second))
+			topic := newTopic[string](t, h, "numbers", wshub.Policy{})
+			arrived := make(chan *wshub.Session)
+			server := wshubtest.Server(t, h.Handler(func(ctx context.Context, s *wshub.Session) error {
+				if err := topic.Join(ctx, s); err != nil {
+					return err
+				}
+				arrived <- s
+				for range s.Messages() {
+				}
+				return nil
+			}))
+			read := make(chan error, clients)
+			for range clients {
+				conn := dialRaw(t, server.URL())
+				<-arrived
+				go func() { read <- expectBytes(conn, want) }()
+			}
+			var slow []*wshub.Session
+			for range stalled {
+				dialRaw(t, server.URL()) // and never read
+				slow = append(slow, <-arrived)
+			}
+			for i := range values {
+				if err := topic.Publish(t.Context(), strconv.Itoa(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range clients {
+				if err := <-read; err != nil {
+					t.Fatalf("%v; %+v", err, topic.Stats())
+				}
+			}
+			for _, s := range slow {
+				// What the kernel holds for it is little: these make sure that it lags.
+				for topic.Has(s) && s.Err() == nil {
+					publish(t, topic, strings.Repeat("x", 1<<16))
+				}
+				<-s.Done()
+				if !errors.Is(s.Err(), wshub.ErrSlow) {
+					t.Errorf("the stalled client's session ended with %v", s.Err())
+				}
+			}
+			a := topic.Stats()
+			if got := h.Stats().Evicted; got != uint64(stalled) || topic.Len() != clients ||
+				a.Sent < clients*values || a.Offered != a.Sent+a.Evicted+a.Undelivered+a.Pending {
+				t.Errorf("%d evicted, %d members, account %+v", got, topic.Len(), a)
+			}
+		})
+	}
+}
+
+// dialRaw returns a connection that has been upgraded, closed with the test.
+func dialRaw(t *testing.T, url string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "ws://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	var head []byte
+	for b := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); {
+		if _, err := io.ReadFull(conn, b); err != nil {
+			t.Fatalf("after %q: %v", head, err)
+		}
+		head = append(head, b[0])
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
+		t.Fatalf("answer %q", head)
+	}
+	return conn
+}
+
+// expectBytes reads as fast as it can and compares.
+func expectBytes(r io.Reader, want []byte) error {
+	buf := make([]byte, 64<<10)
+	for at := 0; at < len(want); {
+		n, err := r.Read(buf[:min(len(buf), len(want)-at)])
+		if !bytes.Equal(buf[:n], want[at:at+n]) {
+			return fmt.Errorf("other bytes than expected between %d and %d", at, at+n)
+		}
+		if at += n; err != nil {
+			return fmt.Errorf("after %d of %d bytes: %w", at, len(want), err)
+		}
+	}
+	return nil
+}
+
+func TestAllocs(t *testing.T) {
+	if wshub.RaceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	h := newHub(t)
+	ss, _ := sessions(t, h, 3, wshubtest.WithOnMessage(func(wshubtest.Message) {}))
+	s := ss[0]
+	flat := newTopic[price](t, h, "flat", wshub.Policy{})
+	binary := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
+	messages := newTopic[wshub.Message](t, h, "messages", wshub.Policy{})
+	join(t, flat, ss...)
+	join(t, binary, ss...)
+	join(t, messages, ss...)
+	ctx := context.Background()
+	payload := make([]byte, 128)
+	message := wshub.Text(strings.Repeat("x", 128))
+	attr := wshub.NewAttr[int]("n")
+	attr.Set(s, 1)
+	for _, tt := range []struct {
+		name string
+		max  float64
+		f    func() error
+	}{
+		{"publish a flat struct", 3, func() error { return flat.Publish(ctx, price{"A", 1}) }},
+		{"publish bytes", 3, func() error { return binary.Publish(ctx, payload) }},
+		{"publish a message", 3, func() error { return messages.Publish(ctx, message) }},
+		{"send to a session", 1, func() error { return s.Send(ctx, message) }},
+		{"send to an id", 1, func() error { return h.To(s.ID()).Send(ctx, message) }},
+		{"look a session up", 0, func() error { _, ok := h.Session(s.ID()); return want(ok) }},
+		{"count sessions", 0, func() error { return want(h.Len() == 3) }},
+		{"count members", 0, func() error { return want(flat.Len() == 3) }},
+		{"ask for a member", 0, func() error { return want(flat.Has(s)) }},
+		{"get an attribute", 0, func() error { v, ok := attr.Get(s); return want(ok && v == 1) }},
+	} {
+		var err error
+		got := testing.AllocsPerRun(200, func() { err = errors.Join(err, tt.f()) })
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got > tt.max {
+			t.Errorf("%s: %v allocations, at most %v", tt.name, got, tt.max)
+		}
+	}
+}
+
+func want(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errors.New("not so")
+}
+
+// Bytes that were passed in are the caller's again when the call has returned.
+func TestBytesAreCopied(t *testing.T) {
+	h := newHub(t)
+	topic := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
+	ss, cc := sessions(t, h, 1)
+	join(t, topic, ss...)
+	b := make([]byte, 1<<16)
+	for i := range 20 {
+		for j := range b {
+			b[j] = byte(i)
+		}
+		publish(t, topic, b)
+		if err := ss[0].Send(t.Context(), wshub.Binary(b)); err != nil {
+			t.Fatal(err)
+		}
+		clear(b)
+	}
+	for i := range 20 {
+		want := slices.Repeat([]byte{byte(i)}, len(b))
+		cc[0].ExpectBinary(want)
+		cc[0].ExpectBinary(want)
+	}
+}
