@@ -396,7 +396,7 @@ func (h *Hub) joinEveryone(s *Session) {
 		s.sub.Limit(n + 1)
 	}
 	// It cannot fail: s is new, and everyone has no limit of its own.
-	if _, err := h.everyone.Join(s.sub, newRule(h.effective(Policy{}), h.opts.limits), nil, 0); err != nil {
+	if _, err := h.everyone.Join(s.sub, h.rule, nil, 0); err != nil {
 		panic("wshub: join everyone: " + err.Error())
 	}
 }

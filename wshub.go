@@ -25,6 +25,7 @@ type Hub struct {
 	origins originCheck
 
 	engine    *fanout.Engine
+	rule      *fanout.Rule // of everyone's members
 	reg       registry
 	everyone  *fanout.Topic // each session is a member from Accept on
 	events    *fanout.Topic // of Event values; its members are the streams of Events
@@ -73,6 +74,7 @@ func New(opts ...Option) (*Hub, error) {
 	h.engine = fanout.New(fanout.Config{WriteTimeout: o.writeTimeout})
 	h.upgrades = semaphore.NewWeighted(int64(o.limits.Upgrades))
 	h.keepAlive.init(h, o.pingInterval, o.pingTimeout)
+	h.rule = newRule(h.effective(Policy{}), o.limits)
 	h.reg.init(h)
 	h.everyone = h.newEveryone()
 	h.events = h.newEvents()

@@ -264,8 +264,8 @@ func TestSendAfterLook(t *testing.T) {
 func TestSendBesideStop(t *testing.T) {
 	e := New(Config{})
 	rounds := 3000
-	if testing.Short() {
-		rounds = 500
+	if raceEnabled || testing.Short() {
+		rounds = 100
 	}
 	watch := make(chan struct{})
 	var watcher sync.WaitGroup
