@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,64 +44,132 @@ func TestDeflatedOnce(t *testing.T) {
 
 // 100,000 values in a burst to 100 clients that read, over real sockets, under the default policy: all arrive, in order,
 // and nobody is evicted. Beside them a client that never reads is, and costs the others nothing.
+//
+// A grace is wall time: while a bare loop that writes the same bytes to as many sockets needs half of it, the machine is
+// busy elsewhere and a failure tells nothing about the hub. Then the burst is repeated.
 func TestBurst(t *testing.T) {
-	const clients, values = 100, 100_000
+	const clients, values, attempts = 100, 100_000, 20
+	grace := 250 * time.Millisecond // of the default policy
+	if wshub.RaceEnabled {
+		grace = 5 * time.Second // all is that much slower; make test also runs this without
+	}
 	var want []byte // the bytes that each client has to get
 	for i := range values {
 		want = wire.AppendFrame(want, wire.OpText, strconv.AppendInt(nil, int64(i), 10))
 	}
 	for _, stalled := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d stalled", stalled), func(t *testing.T) {
-			h := newHub(t, wshub.WithWriteTimeout(2*time.Second))
-			topic := newTopic[string](t, h, "numbers", wshub.Policy{})
-			arrived := make(chan *wshub.Session)
-			server := wshubtest.Server(t, h.Handler(func(ctx context.Context, s *wshub.Session) error {
-				if err := topic.Join(ctx, s); err != nil {
-					return err
+			for attempt := 1; ; attempt++ {
+				err := burst(t, clients, stalled, values, grace, want)
+				if err == nil {
+					return
 				}
-				arrived <- s
-				for range s.Messages() {
+				floor := bareBurst(t, clients, want)
+				if floor < grace/2 || attempt == attempts {
+					t.Fatalf("attempt %d: %v; a bare loop takes %v", attempt, err, floor)
 				}
-				return nil
-			}))
-			read := make(chan error, clients)
-			for range clients {
-				conn := dialRaw(t, server.URL())
-				<-arrived
-				go func() { read <- expectBytes(conn, want) }()
-			}
-			var slow []*wshub.Session
-			for range stalled {
-				dialRaw(t, server.URL()) // and never read
-				slow = append(slow, <-arrived)
-			}
-			for i := range values {
-				if err := topic.Publish(t.Context(), strconv.Itoa(i)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for range clients {
-				if err := <-read; err != nil {
-					t.Fatalf("%v; %+v", err, topic.Stats())
-				}
-			}
-			for _, s := range slow {
-				// What the kernel holds for it is little: these make sure that it lags.
-				for topic.Has(s) && s.Err() == nil {
-					publish(t, topic, strings.Repeat("x", 1<<16))
-				}
-				<-s.Done()
-				if !errors.Is(s.Err(), wshub.ErrSlow) {
-					t.Errorf("the stalled client's session ended with %v", s.Err())
-				}
-			}
-			a := topic.Stats()
-			if got := h.Stats().Evicted; got != uint64(stalled) || topic.Len() != clients ||
-				a.Sent < clients*values || a.Offered != a.Sent+a.Evicted+a.Undelivered+a.Pending {
-				t.Errorf("%d evicted, %d members, account %+v", got, topic.Len(), a)
+				t.Logf("attempt %d: %v; but a bare loop takes %v", attempt, err, floor)
 			}
 		})
 	}
+}
+
+func burst(t *testing.T, clients, stalled, values int, grace time.Duration, want []byte) error {
+	h, err := wshub.New(wshub.WithWriteTimeout(2 * time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	var p wshub.Policy
+	if grace != 250*time.Millisecond {
+		p = wshub.Evict(1024, grace)
+	}
+	topic := newTopic[string](t, h, "numbers", p)
+	arrived := make(chan *wshub.Session)
+	server := wshubtest.Server(t, h.Handler(func(ctx context.Context, s *wshub.Session) error {
+		if err := topic.Join(ctx, s); err != nil {
+			return err
+		}
+		arrived <- s
+		for range s.Messages() {
+		}
+		return nil
+	}))
+	read := make(chan error, clients)
+	for range clients {
+		conn := dialRaw(t, server.URL())
+		defer conn.Close()
+		<-arrived
+		go func() { read <- expectBytes(conn, want) }()
+	}
+	var slow []*wshub.Session
+	for range stalled {
+		defer dialRaw(t, server.URL()).Close() // and never read
+		slow = append(slow, <-arrived)
+	}
+	for i := range values {
+		if err := topic.Publish(t.Context(), strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range clients {
+		err = errors.Join(err, <-read)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; %+v", err, topic.Stats())
+	}
+	for _, s := range slow {
+		// What the kernel holds for it is little: these make sure that it lags.
+		for topic.Has(s) && s.Err() == nil {
+			publish(t, topic, strings.Repeat("x", 1<<16))
+		}
+		<-s.Done()
+		if !errors.Is(s.Err(), wshub.ErrSlow) {
+			t.Errorf("the stalled client's session ended with %v", s.Err())
+		}
+	}
+	a := topic.Stats()
+	for ; a.Pending > 0 && stalled == 0; a = topic.Stats() {
+		runtime.Gosched() // the worker that wrote the last bytes is about to count them
+	}
+	if got := h.Stats().Evicted; got < uint64(stalled) || stalled == 0 && (got > 0 || topic.Len() != clients) ||
+		a.Sent < uint64(clients*values) || a.Offered != a.Sent+a.Evicted+a.Undelivered+a.Pending {
+		t.Errorf("%d evicted, %d members, account %+v", got, topic.Len(), a)
+	}
+	return nil
+}
+
+// bareBurst returns how long goroutines that do nothing but write take to bring the same bytes to as many clients.
+func bareBurst(t *testing.T, clients int, want []byte) time.Duration {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	writers := make([]net.Conn, clients)
+	read := make(chan error, clients)
+	for i := range clients {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if writers[i], err = ln.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		defer writers[i].Close()
+		go func() { read <- expectBytes(conn, want) }()
+	}
+	start := time.Now()
+	for _, w := range writers {
+		go w.Write(want)
+	}
+	for range clients {
+		if err := <-read; err != nil {
+			t.Fatal(err)
+		}
+	}
+	return time.Since(start)
 }
 
 // dialRaw returns a connection that has been upgraded, closed with the test.

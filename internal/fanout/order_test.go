@@ -420,6 +420,50 @@ func TestOrderAcrossSources(t *testing.T) {
 	}
 }
 
+// TestManyTopicsMarkedBetweenRounds has a pass meet a subscriber of very many topics owned, and end; the look under way
+// then finds the topic quiet, and must not write what was sent later first.
+func TestManyTopicsMarkedBetweenRounds(t *testing.T) {
+	bubble(t, Config{Workers: 2}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		c := newClient(e)
+		c.join(t, topic, lossless)
+		for range manySubs {
+			c.join(t, newTopic(e), lossless)
+		}
+		c.conn.hook = nth(1, func() {
+			publish(t, topic, "a")
+			for active := true; active; runtime.Gosched() {
+				e.mu.Lock()
+				active = topic.run.active
+				e.mu.Unlock()
+			}
+			send(t, c.Subscriber, "b")
+		})
+		send(t, c.Subscriber, "x")
+		synctest.Wait()
+		wants(t, "client", c.conn.received(), "x a b")
+		resting(t, topic)
+	})
+}
+
+// TestManyTopicsJoinWhileStalled joins while a frame is begun: the claim that comes with a join goes.
+func TestManyTopicsJoinWhileStalled(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		c := newClient(e)
+		for range manySubs + 1 {
+			c.join(t, newTopic(e), lossless)
+		}
+		c.conn.stall(1)
+		send(t, c.Subscriber, "x")
+		synctest.Wait()
+		c.join(t, topic, lossless)
+		c.conn.resume()
+		synctest.Wait()
+		resting(t, topic)
+	})
+}
+
 // TestManyTopics takes a subscriber through more than manySubs topics: quiet ones, dirty ones and lagging ones.
 func TestManyTopics(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, e *Engine) {

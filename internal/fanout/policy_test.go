@@ -109,7 +109,7 @@ func TestEvictAtTheGrace(t *testing.T) {
 				if c.owner.told() != (told{}) {
 					t.Fatal("given up before the grace is over")
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if !x.evict {
 					time.Sleep(time.Second)
@@ -658,7 +658,7 @@ func TestWriteTimeout(t *testing.T) {
 		if c.owner.told() != (told{}) {
 			t.Errorf("before the timeout: %+v", c.owner.told())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if c.owner.told() != (told{failed: 1}) || !errors.Is(c.owner.failed[0], ErrWriteTimeout) || !errors.Is(c.owner.failed[0], os.ErrDeadlineExceeded) {
 			t.Errorf("owner was told %+v, %v", c.owner.told(), c.owner.failed)

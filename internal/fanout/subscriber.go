@@ -494,6 +494,10 @@ func (s *Subscriber) lookAt(full bool) []*Member {
 		}
 	}
 	e.mu.Unlock()
+	// A topic whose pass has met this subscriber owned may have become quiet since. It has left the mark before.
+	if s.word.Load()&again != 0 {
+		return s.subs
+	}
 	return w.look
 }
 
@@ -505,14 +509,14 @@ func (s *Subscriber) markLate(m *Member) {
 	}
 }
 
-// forgetLate drops those that have nothing pending. Callers own the write bit.
+// forgetLate drops those that have nothing pending and claim nothing. Callers own the write bit.
 func (s *Subscriber) forgetLate() {
 	w := s.many
 	if w == nil || len(w.late) == 0 {
 		return
 	}
 	w.late = slices.DeleteFunc(w.late, func(m *Member) bool {
-		m.late = !m.gone && (m.cursor.Load() < m.topic.log.Head() || m.pending.Load() > 0 || m.backlog != nil && m.backlog.len() > 0)
+		m.late = !m.gone && (m.lagging.Load() || m.cursor.Load() < m.topic.log.Head() || m.pending.Load() > 0 || m.backlog != nil && m.backlog.len() > 0)
 		return !m.late
 	})
 }

@@ -13,6 +13,8 @@ import (
 const (
 	writeMax = 64 << 10 // bytes handed to one TryWrite, unless one frame is larger
 	readMax  = 256      // entries taken from a log at a time
+	feedMax  = 4        // entries offered to a channel at a time; its reader takes one
+	batchMax = 8192     // entries of one write
 )
 
 // visitor is the scratch of one goroutine that owns write bits, one at a time. Its slices are reused.
@@ -223,7 +225,7 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 		src.held = true
 		n := readMax
 		if s.feed != nil {
-			n = 4 // its reader takes one at a time
+			n = feedMax
 		}
 		if m.rule.Limit > 0 {
 			n = min(n, m.rule.Burst)
@@ -233,8 +235,12 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 		// What comes after the line of Coalesce is beyond the bound.
 		src.more = m.backlog.len() > len(src.entries) || later && !m.rule.Coalesce
 	} else if cursor < head {
-		src.entries = t.log.Read(src.entries, cursor, min(head, cursor+readMax))
-		src.more = head > cursor+readMax
+		if s.feed != nil {
+			src.entries = t.log.Read(src.entries, cursor, min(head, cursor+feedMax))
+		} else {
+			src.entries = t.enough(src.entries, cursor, head)
+		}
+		src.more = head > cursor+uint64(len(src.entries))
 		later = src.entries[0].Stamp > bound
 	}
 	switch {
@@ -285,7 +291,7 @@ func (v *visitor) choose(s *Subscriber, bound uint64) {
 				return
 			}
 			size += len(frame)
-		} else if len(v.picks) >= readMax {
+		} else if len(v.picks) >= feedMax {
 			return
 		}
 		src := &v.sources[best]
