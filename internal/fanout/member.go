@@ -101,7 +101,7 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 
 func (m *Member) setRule(r *Rule, where func(any) bool) {
 	m.rule, m.where = r, where
-	m.fill.Store(uint32(min(r.blocks(), math.MaxUint32)))
+	m.fill.Store(uint32(min(r.blocks(), math.MaxInt32)))
 	m.plain = where == nil && !r.paced() && !r.Pack
 }
 
