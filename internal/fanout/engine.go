@@ -26,7 +26,8 @@ type Engine struct {
 	ids   atomic.Uint64 // the last subscriber id given
 
 	mu      sync.Mutex
-	runs    []*Topic      // topics that wait for a worker, oldest first; guarded by mu
+	runs    []*Topic      // runs[first:] wait for a worker, oldest first; guarded by mu
+	first   int           // guarded by mu
 	active  []*Topic      // topics with a pass due or under way; guarded by mu
 	workers int           // guarded by mu
 	running int           // workers, drains and timer callbacks; guarded by mu
@@ -34,6 +35,7 @@ type Engine struct {
 
 	timers   timers
 	direct   totals
+	worker   func()    // work; a method value made by every go statement would be an allocation per publish
 	visitors sync.Pool // of *visitor
 	entries  sync.Pool // of *queue.Entry, for direct messages
 }
@@ -53,6 +55,7 @@ func New(cfg Config) *Engine {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
 	e := &Engine{cfg: cfg}
+	e.worker = e.work
 	e.visitors.New = func() any { return new(visitor) }
 	e.entries.New = func() any { return new(queue.Entry) }
 	return e
@@ -123,12 +126,27 @@ func (e *Engine) schedule(t *Topic) {
 
 // pushLocked queues the topic and sees that there is a worker for it.
 func (e *Engine) pushLocked(t *Topic) {
+	if e.first > 0 && len(e.runs) == cap(e.runs) {
+		n := copy(e.runs, e.runs[e.first:])
+		clear(e.runs[n:])
+		e.runs, e.first = e.runs[:n], 0
+	}
 	e.runs = append(e.runs, t)
 	if e.workers < e.cfg.Workers {
 		e.workers++
 		e.running++
-		go e.work() // owner: the engine; ends when no topic waits
+		go e.worker() // owner: the engine; ends when no topic waits
 	}
+}
+
+// popLocked takes the topic that has waited longest; there is one.
+func (e *Engine) popLocked() *Topic {
+	t := e.runs[e.first]
+	e.runs[e.first] = nil
+	if e.first++; e.first == len(e.runs) {
+		e.runs, e.first = e.runs[:0], 0
+	}
+	return t
 }
 
 // retireLocked takes a topic whose pass is complete off the active list.
@@ -152,12 +170,7 @@ func (e *Engine) work() {
 	v := e.visitors.Get().(*visitor)
 	e.mu.Lock()
 	for len(e.runs) > 0 {
-		t := e.runs[0]
-		e.runs[0] = nil
-		e.runs = e.runs[1:]
-		if len(e.runs) == 0 {
-			e.runs = nil
-		}
+		t := e.popLocked()
 		r := &t.run
 		if !r.passing {
 			r.passing = true
