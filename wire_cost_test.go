@@ -46,7 +46,8 @@ func TestDeflatedOnce(t *testing.T) {
 // and nobody is evicted. Beside them a client that never reads is, and costs the others nothing.
 //
 // A grace is wall time: while a bare loop that writes the same bytes to as many sockets needs half of it, the machine is
-// busy elsewhere and a failure tells nothing about the hub. Then the burst is repeated.
+// busy elsewhere and a failure tells nothing about the hub. Then the burst is repeated, as it is the first two times that
+// the bare loop came into a quieter moment.
 func TestBurst(t *testing.T) {
 	const clients, values, attempts = 100, 100_000, 20
 	grace := 250 * time.Millisecond // of the default policy
@@ -59,13 +60,17 @@ func TestBurst(t *testing.T) {
 	}
 	for _, stalled := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d stalled", stalled), func(t *testing.T) {
+			failures := 0
 			for attempt := 1; ; attempt++ {
 				err := burst(t, clients, stalled, values, grace, want)
 				if err == nil {
 					return
 				}
 				floor := bareBurst(t, clients, want)
-				if floor < grace/2 || attempt == attempts {
+				if floor < grace/2 {
+					failures++
+				}
+				if failures == 3 || attempt == attempts {
 					t.Fatalf("attempt %d: %v; a bare loop takes %v", attempt, err, floor)
 				}
 				t.Logf("attempt %d: %v; but a bare loop takes %v", attempt, err, floor)
@@ -75,7 +80,7 @@ func TestBurst(t *testing.T) {
 }
 
 func burst(t *testing.T, clients, stalled, values int, grace time.Duration, want []byte) error {
-	h, err := wshub.New(wshub.WithWriteTimeout(2 * time.Second))
+	h, err := wshub.New(wshub.WithWriteTimeout(time.Minute)) // longer than the grace
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +107,11 @@ func burst(t *testing.T, clients, stalled, values int, grace time.Duration, want
 		<-arrived
 		go func() { read <- expectBytes(conn, want) }()
 	}
-	var slow []*wshub.Session
+	slow := make(map[*wshub.Session]net.Conn)
 	for range stalled {
-		defer dialRaw(t, server.URL()).Close() // and never read
-		slow = append(slow, <-arrived)
+		conn := dialRaw(t, server.URL()) // and never read
+		defer conn.Close()
+		slow[<-arrived] = conn
 	}
 	for i := range values {
 		if err := topic.Publish(t.Context(), strconv.Itoa(i)); err != nil {
@@ -118,18 +124,18 @@ func burst(t *testing.T, clients, stalled, values int, grace time.Duration, want
 	if err != nil {
 		return fmt.Errorf("%w; %+v", err, topic.Stats())
 	}
-	for _, s := range slow {
-		// What the kernel holds for it is little: these make sure that it lags.
-		for topic.Has(s) && s.Err() == nil {
+	for s, conn := range slow {
+		for s.Err() == nil { // what the kernel holds for it is little: these make sure that it lags
 			publish(t, topic, strings.Repeat("x", 1<<16))
 		}
+		conn.Close()
 		<-s.Done()
 		if !errors.Is(s.Err(), wshub.ErrSlow) {
 			t.Errorf("the stalled client's session ended with %v", s.Err())
 		}
 	}
 	a := topic.Stats()
-	for ; a.Pending > 0 && stalled == 0; a = topic.Stats() {
+	for ; a.Sent < uint64(clients*values); a = topic.Stats() {
 		runtime.Gosched() // the worker that wrote the last bytes is about to count them
 	}
 	if got := h.Stats().Evicted; got < uint64(stalled) || stalled == 0 && (got > 0 || topic.Len() != clients) ||
