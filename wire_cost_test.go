@@ -45,9 +45,9 @@ func TestDeflatedOnce(t *testing.T) {
 // 100,000 values in a burst to 100 clients that read, over real sockets, under the default policy: all arrive, in order,
 // and nobody is evicted. Beside them a client that never reads is, and costs the others nothing.
 //
-// A grace is wall time: while a bare loop that writes the same bytes to as many sockets needs half of it, the machine is
-// busy elsewhere and a failure tells nothing about the hub. Then the burst is repeated, as it is the first two times that
-// the bare loop came into a quieter moment.
+// A grace is wall time: while a bare loop that writes the same bytes to as many sockets needs a fifth of it, before or
+// after, the machine is busy elsewhere and a failure tells nothing about the hub. Then the burst is repeated, as it is the
+// first two times that the bare loop met quieter moments.
 func TestBurst(t *testing.T) {
 	const clients, values, attempts = 100, 100_000, 20
 	grace := 250 * time.Millisecond // of the default policy
@@ -62,12 +62,13 @@ func TestBurst(t *testing.T) {
 		t.Run(fmt.Sprintf("%d stalled", stalled), func(t *testing.T) {
 			failures := 0
 			for attempt := 1; ; attempt++ {
+				floor := bareBurst(t, clients, want)
 				err := burst(t, clients, stalled, values, grace, want)
 				if err == nil {
 					return
 				}
-				floor := bareBurst(t, clients, want)
-				if floor < grace/2 {
+				floor = max(floor, bareBurst(t, clients, want))
+				if floor < grace/5 {
 					failures++
 				}
 				if failures == 3 || attempt == attempts {
