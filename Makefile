@@ -25,7 +25,7 @@ ci: fmt tidy deps vet lint cross test fuzz bench ## Everything that .ci/run chec
 # everything ten times slower: what asserts allocations, or the default grace, runs once more without it.
 test: ## All tests of all modules, with the race detector.
 	@$(call each,go test -race -count=1 ./...)
-	go test -count=1 -run 'Allocs|Burst|Memory' ./...
+	go test -count=1 ./...
 
 fmt: ## Fail if a file is not formatted.
 	@files=$$(gofmt -l -s .); if [ -n "$$files" ]; then echo "not formatted (gofmt -s -w):"; echo "$$files"; exit 1; fi

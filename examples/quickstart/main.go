@@ -54,7 +54,8 @@ func run(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	ticks, err := wshub.NewTopic(hub, "ticks", wshub.Coalesce(), wshub.KeyBy(Tick.Key))
+	// With keys and Coalesce the history is the last price of each symbol.
+	ticks, err := wshub.NewTopic(hub, "ticks", wshub.Coalesce().With(wshub.History(100, 0)), wshub.KeyBy(Tick.Key))
 	if err != nil {
 		return err
 	}
@@ -64,8 +65,8 @@ func run(ctx context.Context, addr string) error {
 	}
 
 	http.Handle("/ws", hub.Handler(func(ctx context.Context, s *wshub.Session) error {
-		// This session: at most 20 flushes a second, each the latest of what changed.
-		if err := ticks.With(wshub.FlushEvery(50*time.Millisecond)).Join(ctx, s); err != nil {
+		// This session: first all prices, then at most 20 flushes a second, each the latest of what changed.
+		if err := ticks.With(wshub.FlushEvery(50*time.Millisecond).With(wshub.Replay(100))).Join(ctx, s); err != nil {
 			return err
 		}
 		for msg := range s.Messages() { // a plain <-chan Message
