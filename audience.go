@@ -146,7 +146,8 @@ func (a Audience) send(ctx context.Context, m Message) error {
 
 // publish sends to everyone.
 func (a Audience) publish(ctx context.Context, m Message) error {
-	if a.count() == 0 {
+	// Looking who is there costs as much as there are sessions: only when the exceptions may be all of them.
+	if n := a.h.Len(); n == 0 || n <= len(a.except) && a.count() == 0 {
 		return ErrNoSession
 	}
 	e := &queue.Entry{Except: a.except}

@@ -339,3 +339,28 @@ func TestNoAllocs(t *testing.T) {
 		}
 	}
 }
+
+// Whether anybody is there is not found out by looking at everybody.
+func TestSendToEveryoneButOneIsCheap(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		var clients []*wshubtest.Client
+		for range 200 {
+			clients = append(clients, wshubtest.Dial(t, h.Handler(idle)))
+		}
+		synctest.Wait()
+		var s *Session
+		for s = range h.Sessions() {
+			break
+		}
+		others := h.Everyone().Except(s)
+		bad := Message{} // is refused after the look
+		all := testing.AllocsPerRun(100, func() { h.Everyone().Send(t.Context(), bad) })
+		if got := testing.AllocsPerRun(100, func() { others.Send(t.Context(), bad) }); got > all+5 { // a slice of 200 takes more
+			t.Errorf("%v allocations, %v without the exception", got, all)
+		}
+		for _, c := range clients {
+			c.Abort()
+		}
+	})
+}

@@ -54,8 +54,10 @@ type Event struct {
 }
 
 // Events returns a stream of what happens from now on. The policy says what becomes of events that the reader is too
-// slow for, as it does for [Topic.Subscribe]; the zero Policy is the hub's. ctx bounds the subscription, not the call.
-// Events cost nothing while nobody listens, and a reader may call anything of the hub.
+// slow for, as it does for [Topic.Subscribe]; the zero Policy is the hub's. What happens does not wait for who reads of
+// it, so [Block] is as [Evict] here. With an invalid policy, or on a closed hub, the stream is closed from the start and
+// its Err tells. ctx bounds the subscription, not the call. Events cost nothing while nobody listens, and a reader may
+// call anything of the hub.
 func (h *Hub) Events(ctx context.Context, p Policy) *Stream[Event] {
 	return newStream[Event](ctx, h, h.events, p, nil)
 }
@@ -76,11 +78,38 @@ func (h *Hub) emit(ev Event) {
 	}
 }
 
-// emit tells whoever listens something about the session.
+// emit tells whoever listens something about the session. What happens to a session that is known to everyone, but not
+// announced yet, waits.
 func (s *Session) emit(ev Event) {
 	if s.hub.events.Len() == 0 {
 		return
 	}
-	ev.Session, ev.User = s.id, s.User()
+	ev.Session, ev.Time = s.id, time.Now()
+	s.mu.Lock()
+	ev.User = s.ident.User
+	if s.early != nil && ev.Kind != EventConnected {
+		*s.early = append(*s.early, ev)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
 	s.hub.emit(ev)
+}
+
+// announced is called once EventConnected is out: what has waited for it follows, before anything later.
+func (s *Session) announced() {
+	for {
+		s.mu.Lock()
+		waiting := *s.early
+		if len(waiting) == 0 {
+			s.early = nil
+			s.mu.Unlock()
+			return
+		}
+		*s.early = nil
+		s.mu.Unlock()
+		for _, ev := range waiting {
+			s.hub.emit(ev)
+		}
+	}
 }

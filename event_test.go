@@ -164,3 +164,88 @@ func TestEventKindString(t *testing.T) {
 		t.Error("names of events")
 	}
 }
+
+// Events do not wait, so a reader with Block is given up, and takes nothing from the others.
+func TestEventsDoNotBlock(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t, WithPolicy(Block(2, time.Second)))
+		stuck := h.Events(t.Context(), Policy{})
+		events := h.Events(t.Context(), DropOldest(1000))
+		const n = 20
+		for range n {
+			wshubtest.Dial(t, h.Handler(idle)).Close(1000, "")
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !errors.Is(stuck.Err(), ErrSlow) {
+			t.Errorf("the reader that takes nothing: %v", stuck.Err())
+		}
+		ended := 0
+		for ended < n {
+			select {
+			case e := <-events.C():
+				if e.Kind == EventDisconnected {
+					ended++
+				}
+			case <-time.After(time.Second):
+				t.Fatalf("%d of %d disconnected, %d events were lost", ended, n, h.Stats().EventsLost)
+			}
+		}
+		if lost := h.Stats().EventsLost; lost != 0 {
+			t.Errorf("%d events were lost", lost)
+		}
+	})
+}
+
+// A session is a member of everyone before it is announced: what happens to it by then is told afterwards.
+func TestNothingPrecedesConnected(t *testing.T) {
+	h := newHub(t, WithPolicy(Evict(1, 0)))
+	events := h.Events(context.Background(), DropOldest(60_000))
+	done := make(chan map[string]EventKind) // the first of each session
+	go func() {                             // ends with the stream
+		first := map[string]EventKind{}
+		for e := range events.C() {
+			if first[e.Session] == 0 {
+				first[e.Session] = e.Kind
+			}
+		}
+		done <- first
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // how long it goes on
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				h.Everyone().Send(ctx, Binary(make([]byte, 3000)))
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
+	}
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				c, _, err := wshubtest.TryDial(t, h.Handler(idle), wshubtest.WithBuffer(1000))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.Abort()
+			}
+		})
+	}
+	wg.Wait()
+	if err := h.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	first := <-done
+	if events.Stats().Dropped > 0 || h.Stats().EventsLost > 0 {
+		t.Skip("the reader could not keep up")
+	}
+	for _, kind := range first {
+		if kind != EventConnected {
+			t.Errorf("%v first", kind)
+		}
+	}
+}

@@ -207,7 +207,7 @@ func (h *Hub) release(addr string) {
 
 // open makes the session: member of everyone, found by id and user, announced.
 func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string) *Session {
-	s := &Session{hub: h, conn: conn, id: h.newID(), addr: addr, ident: ident, connected: time.Now()}
+	s := &Session{hub: h, conn: conn, id: h.newID(), addr: addr, ident: ident, connected: time.Now(), early: new([]Event)}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
 	s.sub = h.engine.NewSubscriber(conn, (*hooks)(s))
 	conn.SetWake(s.sub.Visit)
@@ -216,6 +216,7 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 		h.table.addUser(s, ident.User)
 	}
 	h.table.add(s, func() { s.emit(Event{Kind: EventConnected}) })
+	s.announced()
 	h.counts.accepted.Add(1)
 	s.expire()
 	h.keepAlive.wake()

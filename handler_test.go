@@ -360,3 +360,21 @@ func TestOverTCP(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A token for ever, as some issuers write it, is no token that has expired: nanoseconds of the year 9999 are beyond an
+// int64.
+func TestIdentityWithoutEnd(t *testing.T) {
+	for _, end := range []time.Time{time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Unix(1<<40, 0)} {
+		in(t, func(t *testing.T) {
+			h := newHub(t, Authenticate(func(*http.Request) (Identity, error) { return Identity{Expires: end}, nil }))
+			c := wshubtest.Dial(t, h.Handler(idle))
+			s := only(t, h)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if s.ended() {
+				t.Errorf("expires in %d, closed now: %v", end.Year(), s.Err())
+			}
+			c.Abort()
+		})
+	}
+}

@@ -99,8 +99,17 @@ func (k *keepAlive) sweep() {
 // visit pings a client that has been silent for the interval, and closes one that has not answered in time.
 func (k *keepAlive) visit(s *Session, now time.Time) {
 	idle := s.conn.Idle(now)
-	if idle == 0 || s.ended() {
-		return // its signs of life are not read now: the handler is busy
+	if s.ended() {
+		return
+	}
+	if idle == 0 {
+		// Its signs of life are not read now: the handler is busy. The ping may find that nobody is there any more, which
+		// nothing else would tell a session that only waits.
+		if now.Sub(s.pinged) >= k.interval {
+			s.pinged = now
+			s.conn.QueuePing()
+		}
+		return
 	}
 	life := now.Add(-idle)
 	switch {

@@ -134,3 +134,23 @@ func TestKeepAliveSweepIsSpread(t *testing.T) {
 		c.ExpectClose(1008)
 	})
 }
+
+// A session that reads nothing, since its handler takes nothing, still notices that its client has gone.
+func TestKeepAliveFindsTheDeadOfPausedReading(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t, WithKeepAlive(5*time.Second, time.Second))
+		c := wshubtest.Dial(t, h.Handler(waiting))
+		s := only(t, h)
+		for range 30 { // more than wait for the handler
+			c.SendText("x")
+		}
+		synctest.Wait()
+		c.Abort()
+		select {
+		case <-s.Done():
+		case <-time.After(time.Hour):
+			t.Error("still there an hour later")
+			s.abort()
+		}
+	})
+}

@@ -85,7 +85,9 @@ func Authenticate(f func(*http.Request) (Identity, error)) Option {
 }
 
 // Authorize sets the function that is asked before each join, with the topic's full name. It runs in the goroutine that
-// joins and may wait. Its error is the join's.
+// joins and may wait. Its error refuses: it is the join's, which matches [ErrUnauthorized], and a SessionFunc that returns
+// it closes its session with 1008, or as a [*CloseError] or [*RejectError] in it says. A panic closes the session with
+// 1011.
 func Authorize(f func(ctx context.Context, s *Session, topic string) error) Option {
 	return func(o *options) { o.authorize = f }
 }
@@ -113,7 +115,8 @@ func WithReadLimit(bytes int64) Option { return func(o *options) { o.readLimit =
 
 // WithKeepAlive sets after how long a silence a client is pinged (between interval and half of the lesser of the two
 // later), and how long it then has to answer before the session closes. A whole message or control frame is life, bytes
-// alone are not. The default is 30 s and 15 s; 0, 0 turns it off.
+// alone are not. While the handler is busy and reading pauses, a client is pinged and need not answer. The default is
+// 30 s and 15 s; 0, 0 turns it off.
 func WithKeepAlive(interval, timeout time.Duration) Option {
 	return func(o *options) { o.pingInterval, o.pingTimeout = interval, timeout }
 }

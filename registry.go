@@ -8,6 +8,7 @@ import (
 	"iter"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ type pastTally struct {
 	mu      sync.Mutex
 	sum     fanout.Tally                  // guarded by mu
 	pending map[*fanout.Topic]*topicState // vanished with a frame begun, not in sum yet; guarded by mu
+	settle  int                           // bury looks for what is final at this many pending; guarded by mu
+	readers int                           // calls of registry.sum under way; guarded by mu
+	recent  map[*fanout.Topic]struct{}    // buried since the first of them began; guarded by mu
 }
 
 func (r *registry) init(h *Hub) {
@@ -77,6 +81,7 @@ type topicState struct {
 	def  *definition
 
 	live atomic.Pointer[fanout.Topic] // nil: nobody is in it; stored under mu
+	log  atomic.Pointer[fanout.Topic] // what live is, or is about to be again: the account that past does not have yet
 	pubs atomic.Int64                 // publishers between loading live and having appended, when there is history
 
 	past fanout.Tally // of logs given up; guarded by registry.past.mu
@@ -98,13 +103,24 @@ func (r *registry) get(name string, def *definition) (*topicState, error) {
 	}
 	st := &topicState{hub: r.hub, name: name, def: def}
 	sh.names[name] = weak.Make(st)
-	runtime.AddCleanup(st, r.forget, name)
+	runtime.AddCleanup(st, forget, forgotten{weak.Make(r.hub), name})
 	return st, nil
 }
 
+// forgotten is a name whose state is gone. The hub is held weakly: what a cleanup holds is never collected before it has
+// run, and a hub with a topic that lives for ever would not be either.
+type forgotten struct {
+	hub  weak.Pointer[Hub]
+	name string
+}
+
 // forget runs after the last reference to a name's state is gone.
-func (r *registry) forget(name string) {
-	sh := r.shard(name)
+func forget(f forgotten) {
+	h, name := f.hub.Value(), f.name
+	if h == nil {
+		return
+	}
+	sh := h.reg.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.names[name].Value() == nil {
@@ -135,12 +151,13 @@ func (st *topicState) open() *fanout.Topic {
 	t := st.hub.engine.NewTopic(fanout.TopicConfig{
 		Tag:        st,
 		MaxPending: l.Pending, MaxBytes: l.PendingBytes, MaxKeys: l.Keys, MaxMembers: l.SessionsPerTopic,
-		History: p.history, HistoryAge: p.historyAge, HistoryByKey: p.history > 0 && p.conflate && st.def.key != nil,
+		History: p.history, HistoryAge: p.keptFor(), HistoryByKey: p.history > 0 && p.conflate && st.def.key != nil,
 	})
 	sh := st.hub.reg.shard(st.name)
 	sh.mu.Lock()
 	sh.live[st.name] = st
 	sh.mu.Unlock()
+	st.log.Store(t)
 	st.live.Store(t)
 	return t
 }
@@ -166,17 +183,17 @@ func (st *topicState) vacate() {
 		}
 	}
 	r := &st.hub.reg
+	r.past.bury(st, t) // while registry.all still finds it, so that no sum misses it
 	sh := r.shard(st.name)
 	sh.mu.Lock()
 	delete(sh.live, st.name)
 	sh.mu.Unlock()
-	r.past.bury(st, t)
 }
 
-// lookAgainLocked has vacate called when the oldest of the history has aged; of a history without age, never. Callers
-// hold mu.
+// lookAgainLocked has vacate called when the oldest of the history has aged; of a history without age, or of a closed hub,
+// never. Callers hold mu.
 func (st *topicState) lookAgainLocked(next time.Time) {
-	if st.def.policy.historyAge <= 0 {
+	if st.def.policy.keptFor() == 0 || st.hub.closedErr() != nil {
 		return
 	}
 	if next.IsZero() { // a publisher or a worker is still at it
@@ -190,20 +207,46 @@ func (st *topicState) lookAgainLocked(next time.Time) {
 	})
 }
 
+// stopTimers cancels what lookAgainLocked has armed: a closed hub needs no history, and a timer would keep all of it.
+func (r *registry) stopTimers() {
+	for st := range r.all() {
+		st.mu.Lock()
+		if st.expiry != nil {
+			st.expiry()
+			st.expiry = nil
+		}
+		st.mu.Unlock()
+	}
+}
+
 // bury adds the account of a vanished topic to the past, at once or when the last frame begun has left.
 func (p *pastTally) bury(st *topicState, t *fanout.Topic) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := t.Tally()
-	if a.Pending > 0 {
-		if p.pending == nil {
-			p.pending = make(map[*fanout.Topic]*topicState)
+	st.log.Store(nil)
+	if p.readers > 0 {
+		if p.recent == nil {
+			p.recent = make(map[*fanout.Topic]struct{})
 		}
-		p.pending[t] = st
+		p.recent[t] = struct{}{}
+	}
+	a := t.Tally()
+	if a.Pending == 0 {
+		p.addLocked(st, a)
 		return
 	}
-	p.addLocked(st, a)
+	if p.pending == nil {
+		p.pending = make(map[*fanout.Topic]*topicState)
+	}
+	p.pending[t] = st
+	if len(p.pending) >= p.settle { // nobody may ever ask for Stats
+		p.settleLocked()
+		p.settle = max(2*len(p.pending), minSettle)
+	}
 }
+
+// minSettle is how many accounts may wait to be final before bury looks.
+const minSettle = 32
 
 func (p *pastTally) addLocked(st *topicState, a fanout.Tally) {
 	p.sum = p.sum.Add(a)
@@ -223,21 +266,39 @@ func (p *pastTally) settleLocked() {
 	}
 }
 
-// sum adds up what the topics that match have counted, those there are and were.
+// sum adds up what the topics that match have counted, those there are and were. Topics vanish and revive meanwhile:
+// those that live are looked at first, and left out if they were buried by the time the past is.
 func (r *registry) sum(match func(*topicState) bool, past func() fanout.Tally) fanout.Tally {
-	r.past.mu.Lock()
-	r.past.settleLocked()
+	type account struct {
+		t *fanout.Topic
+		a fanout.Tally
+	}
+	p := &r.past
+	p.mu.Lock()
+	p.readers++
+	p.mu.Unlock()
+	var living []account
+	for st := range r.all() {
+		if t := st.log.Load(); t != nil && match(st) {
+			living = append(living, account{t, t.Tally()})
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settleLocked()
 	total := past()
-	for t, st := range r.past.pending {
+	for t, st := range p.pending {
 		if match(st) {
 			total = total.Add(t.Tally())
 		}
 	}
-	r.past.mu.Unlock()
-	for st := range r.all() {
-		if t := st.live.Load(); t != nil && match(st) {
-			total = total.Add(t.Tally())
+	for _, l := range living {
+		if _, buried := p.recent[l.t]; !buried {
+			total = total.Add(l.a)
 		}
+	}
+	if p.readers--; p.readers == 0 {
+		p.recent = nil
 	}
 	return total
 }
@@ -251,6 +312,7 @@ func (r *registry) tally() fanout.Tally {
 func (st *topicState) tally() fanout.Tally {
 	p := &st.hub.reg.past
 	p.mu.Lock()
+	defer p.mu.Unlock() // log goes and past comes under it
 	p.settleLocked()
 	sum := st.past
 	for t, other := range p.pending {
@@ -258,8 +320,7 @@ func (st *topicState) tally() fanout.Tally {
 			sum = sum.Add(t.Tally())
 		}
 	}
-	p.mu.Unlock()
-	if t := st.live.Load(); t != nil {
+	if t := st.log.Load(); t != nil {
 		sum = sum.Add(t.Tally())
 	}
 	return sum
@@ -294,10 +355,8 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 	if s == nil || s.hub != h {
 		return ErrNoSession
 	}
-	if authorize := h.opts.authorize; authorize != nil {
-		if err := authorize(ctx, s, st.name); err != nil {
-			return err
-		}
+	if err := s.authorize(ctx, st.name); err != nil {
+		return err
 	}
 	order := &h.reg.orders[s.sub.ID()%uint64(len(h.reg.orders))]
 	order.Lock()
@@ -316,6 +375,26 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 		st.vacate()
 		return joinError(err)
 	}
+}
+
+// authorize asks the user's function whether s may join. A panic in it closes the session, whoever's goroutine this is.
+func (s *Session) authorize(ctx context.Context, topic string) (err error) {
+	f := s.hub.opts.authorize
+	if f == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked("authorize", p, debug.Stack())
+			if s.decide(verdict{code: StatusInternalError, reason: "internal error", cause: err}, graceful) {
+				s.emit(Event{Kind: EventError, Cause: err})
+			}
+		}
+	}()
+	if err = f(ctx, s, topic); err != nil && !errors.Is(err, ErrUnauthorized) {
+		err = fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	return err
 }
 
 func joinError(err error) error {

@@ -1,6 +1,7 @@
 package wshub
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -14,14 +15,22 @@ func (h *Hub) effective(p Policy) Policy { return defaultPolicy().With(h.opts.po
 // maxAge keeps sums of a time and an age within an int64 of nanoseconds.
 const maxAge = time.Duration(1 << 61)
 
+// keptFor is the policy's age of history as the engine takes it: 0 for one that nobody will live to see.
+func (p Policy) keptFor() time.Duration {
+	if p.historyAge > maxAge {
+		return 0
+	}
+	return p.historyAge
+}
+
 // newRule returns an effective policy in the engine's terms.
 func newRule(p Policy, l Limits) *fanout.Rule {
 	r := &fanout.Rule{
 		N: p.n, Age: min(p.age, maxAge), MaxBytes: min(p.maxBytes, l.PendingBytes),
 		Coalesce: p.conflate,
-		Limit:    perSecond(p.rate), Burst: p.burst,
-		ByteLimit: perSecond(p.rateBytes), ByteBurst: p.burstBytes,
-		Flush: p.flush,
+		Limit:    perSecond(p.rate, 1), Burst: p.burst,
+		ByteLimit: perSecond(p.rateBytes, min(p.burstBytes, math.MaxInt32)), ByteBurst: p.burstBytes,
+		Flush: min(p.flush, maxAge),
 		Pack:  p.packSet, Sep: p.pack,
 	}
 	switch p.overflow {
@@ -37,10 +46,11 @@ func newRule(p Policy, l Limits) *fanout.Rule {
 	return r
 }
 
-// perSecond is the engine's form of a limit: no limit is 0 there.
-func perSecond(l rate.Limit) rate.Limit {
-	if l == rate.Inf {
+// perSecond is the engine's form of a limit: no limit is 0 there. A wait for the given number of tokens, the most that one
+// value needs, stays within 160 years, so that when it ends can be told in nanoseconds.
+func perSecond(l rate.Limit, tokens int) rate.Limit {
+	if l == 0 || l == rate.Inf {
 		return 0
 	}
-	return l
+	return max(l, rate.Limit(tokens)*2e-10)
 }

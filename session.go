@@ -53,6 +53,7 @@ type Session struct {
 	ident    Identity      // guarded by mu
 	expiry   func()        // cancels the timer of ident.Expires; guarded by mu
 	attrs    []attr        // guarded by mu
+	early    *[]Event      // those before EventConnected is out; nil from then on; guarded by mu
 	endedAt  time.Time     // zero until the session has ended; guarded by mu
 	unlisted bool          // out of the user index for good; guarded by mu
 }
@@ -207,7 +208,7 @@ func (s *Session) ended() bool { return s.shut.Load() }
 // expire arms the timer that closes the session when its identity expires.
 func (s *Session) expire() {
 	at := s.ident.Expires
-	if at.IsZero() {
+	if at.IsZero() || time.Until(at) > maxAge { // tokens for ever end in the year 9999, beyond an int64 of nanoseconds
 		return
 	}
 	cancel := s.hub.engine.At(at, func() {

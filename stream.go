@@ -194,9 +194,7 @@ func openStream[T any](ctx context.Context, h *Hub, open func() *fanout.Topic, v
 		c.member = m
 		break
 	}
-	if !h.reg.streams.add(c) {
-		c.err = ErrClosed
-	}
+	late := !h.reg.streams.add(c) // the hub has ended all streams meanwhile
 	if ctx.Done() != nil {
 		c.unhook = context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
 	}
@@ -206,13 +204,14 @@ func openStream[T any](ctx context.Context, h *Hub, open func() *fanout.Topic, v
 	c.mu.Unlock()
 	if ended { // before it was open: what end left to do
 		c.detach()
-	} else if c.err != nil {
+	} else if late {
 		c.end(ErrClosed)
 	}
 	return s
 }
 
-// newStream is a stream of one of the hub's own topics under the hub's policy and p.
+// newStream is a stream of one of the hub's own topics under the hub's policy and p. What the hub publishes never waits:
+// Block gives a reader up that has its fill, or the others would miss what it has no room for.
 func newStream[T any](ctx context.Context, h *Hub, t *fanout.Topic, p Policy, where func(any) bool) *Stream[T] {
 	effective := h.effective(p)
 	err := effective.validate(policyScope{place: placeStream, given: p, maxPending: h.opts.limits.Pending})
@@ -222,7 +221,11 @@ func newStream[T any](ctx context.Context, h *Hub, t *fanout.Topic, p Policy, wh
 	if err != nil {
 		return brokenStream[T](err)
 	}
-	return openStream[T](ctx, h, func() *fanout.Topic { return t }, func() {}, newRule(effective, h.opts.limits), where, 0)
+	rule := newRule(effective, h.opts.limits)
+	if rule.Overflow == fanout.Block {
+		rule.Overflow = fanout.Evict
+	}
+	return openStream[T](ctx, h, func() *fanout.Topic { return t }, func() {}, rule, where, 0)
 }
 
 // brokenStream returns a stream that has ended with err.

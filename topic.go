@@ -112,8 +112,8 @@ func (t Topic[T]) Name() string {
 }
 
 // Publish offers v to every member and stream, those of [Topic.Except] apart. When it returns v has been encoded and
-// appended, once, and bytes in v may change; it does not wait for any client. What streams get is v itself: what it
-// points to must not change any more.
+// appended, once, and bytes in v may change; it does not wait for any client. What streams get, and what the filters of
+// [Topic.Where] see, is v itself: where there are any, what it points to must not change any more.
 //
 // It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
@@ -157,15 +157,18 @@ func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except
 	}
 	err = t.Publish(ctx, e)
 	if errors.Is(err, fanout.ErrWantFrame) { // a session joined since
-		if err = st.prepare(e, true); err == nil {
-			err = t.Publish(ctx, e)
+		if err = st.prepare(e, true); err != nil {
+			return err
 		}
+		err = t.Publish(ctx, e)
 	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, queue.ErrKeys):
 		return ErrTooManyKeys
+	case errors.Is(err, queue.ErrBadKey):
+		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ErrPendingFull, err)
 	}
@@ -220,8 +223,9 @@ func (t Topic[T]) Subscribe(ctx context.Context) *Stream[T] { return View[T]{st:
 func (t Topic[T]) With(p Policy) View[T] { return View[T]{st: t.st}.With(p) }
 
 // Where returns a view of the topic whose memberships and streams are only sent values that f admits. f is called by
-// the hub's workers, for each member, and must be quick, pure, and make no calls into the hub. A panic in f closes the
-// session with 1011.
+// the hub's workers, for each member, and must be quick, pure, and make no calls into the hub. It sees the value itself,
+// also after Publish has returned: with a filter, as with a stream, what a value points to must not change. A panic in f
+// closes the session with 1011.
 func (t Topic[T]) Where(f func(T) bool) View[T] { return View[T]{st: t.st}.Where(f) }
 
 // Except returns the topic without the given sessions, as a target to publish to. Nil and foreign sessions are ignored.

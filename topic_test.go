@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -553,4 +554,89 @@ func TestCallbackPanics(t *testing.T) {
 			t.Errorf("session: %v", ss[0].Err())
 		}
 	})
+}
+
+// What Authorize says is a refusal: ErrUnauthorized to the caller, 1008 to the client. A panic in it is 1011, and not
+// the end of the goroutine that joins.
+func TestAuthorize(t *testing.T) {
+	wait := errors.New("no seat")
+	for _, x := range []struct {
+		name      string
+		authorize func() error
+		code      int
+		want      []error
+	}{
+		{"any error", func() error { return wait }, 1008, []error{wait, wshub.ErrUnauthorized}},
+		{"close error", func() error { return &wshub.CloseError{Code: 4003} }, 4003, []error{wshub.ErrUnauthorized}},
+		{"reject error", func() error { return &wshub.RejectError{Reason: "members only"} }, 1008, []error{wshub.ErrUnauthorized}},
+		{"panic", func() error { panic(wait) }, 1011, []error{wait, wshub.ErrPanic}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub(t, wshub.WithLogger(nil), wshub.Authorize(func(context.Context, *wshub.Session, string) error { return x.authorize() }))
+				topic := newTopic[int](t, h, "club", wshub.Policy{})
+				var err error
+				c := wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *wshub.Session) error {
+					done := make(chan struct{})
+					go func() { // any goroutine may join
+						defer close(done)
+						err = topic.Join(ctx, s)
+					}()
+					<-done
+					return err
+				}))
+				c.ExpectClose(x.code)
+				synctest.Wait() // the close may come before Join returns
+				for _, want := range x.want {
+					if !errors.Is(err, want) {
+						t.Errorf("Join: %v, want %v", err, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Durations that nobody lives to see the end of are no durations in the past.
+func TestForever(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		kept := newTopic[int](t, h, "kept", wshub.History(3, forever))
+		never := newTopic[int](t, h, "never", wshub.Compose(wshub.Coalesce(), wshub.FlushEvery(forever)))
+		trickle := newTopic[int](t, h, "trickle", wshub.Compose(wshub.Coalesce(), wshub.Rate(1e-300, 1)))
+		drip := newTopic[string](t, h, "drip", wshub.Compose(wshub.Coalesce(), wshub.RateBytes(1e-300, math.MaxInt32)))
+		soon := newTopic[int](t, h, "soon", wshub.Compose(wshub.Coalesce(), wshub.FlushEvery(time.Second)))
+		ss, cc := sessions(t, h, 1)
+		publish(t, kept, 1, 2)
+		join(t, never, ss[0])
+		join(t, soon, ss[0])
+		join(t, trickle, ss[0])
+		join(t, drip, ss[0])
+		publish(t, trickle, 5)
+		publish(t, drip, "6")
+		cc[0].ExpectText("5")
+		cc[0].ExpectText("6")
+		publish(t, trickle, 7)
+		publish(t, never, 7)
+		publish(t, soon, 3)
+		cc[0].ExpectText("3") // other timers go on
+		time.Sleep(time.Hour)
+		join(t, kept.With(wshub.Replay(3)), ss[0])
+		cc[0].ExpectText("1")
+		cc[0].ExpectText("2")
+		cc[0].ExpectNothing()
+	})
+}
+
+// An error that is not about room says so, whatever has become of the context.
+func TestPublishErrorIsItsOwn(t *testing.T) {
+	h := newHub(t)
+	topic := newTopic(t, h, "keys", wshub.Coalesce(), wshub.KeyBy(func(f float64) float64 { return f }))
+	defer topic.Subscribe(t.Context()).Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := topic.Publish(ctx, math.NaN()); err == nil || errors.Is(err, wshub.ErrPendingFull) {
+		t.Errorf("Publish: %v", err)
+	}
 }

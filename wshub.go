@@ -172,6 +172,7 @@ func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
 	h.closed.Store(true)
 	empty, _ = h.gate.close()
 	h.keepAlive.end()
+	h.reg.stopTimers()
 	for s := range h.table.all {
 		f(s)
 	}

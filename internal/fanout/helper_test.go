@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"github.com/wshub-go/wshub/internal/queue"
 )
 
 // await returns when the engine has come to rest. It is for tests in real time; a value that was stranded does not keep
@@ -22,10 +20,3 @@ func await(t testing.TB, e *Engine) {
 }
 
 func rateLimit(perSecond float64) rate.Limit { return rate.Limit(perSecond) }
-
-// copyEntry returns an entry that was not published yet and shares x's frame.
-func copyEntry(x *queue.Entry) *queue.Entry {
-	e := &queue.Entry{Value: x.Value, Size: x.Size}
-	e.Frame.Init(x.Frame.Op(), x.Frame.Payload())
-	return e
-}

@@ -53,10 +53,10 @@ type Topic struct {
 	dirty atomic.Bool // something was appended since the last pass read the head; stored under Engine.mu
 
 	run struct { // guarded by Engine.mu
-		active  bool // on the active list
-		index   int  // there
-		passing bool // a pass is under way
-		head    uint64
+		active  bool   // on the active list
+		index   int    // there
+		passing bool   // a pass is under way
+		head    uint64 // of the pass under way, or the last one
 		chunks  []*chunk
 		next    int // first chunk nobody took
 		busy    int // workers at it

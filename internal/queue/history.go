@@ -150,7 +150,7 @@ func (l *Log) boundHistoryLocked(head uint64) {
 
 // overLocked reports whether claims and history together are over a bound of the log.
 func (l *Log) overLocked(head uint64) bool {
-	return l.cfg.MaxEntries > 0 && head-l.tail > uint64(l.cfg.MaxEntries) ||
+	return l.cfg.MaxEntries > 0 && head-l.tail+uint64(l.slots.listed) > uint64(l.cfg.MaxEntries) ||
 		l.cfg.MaxBytes > 0 && l.bytesLocked(l.tail, head)+l.slots.listedBytes > l.cfg.MaxBytes
 }
 
@@ -182,6 +182,7 @@ func (l *Log) unlistLocked(id uint32) {
 		l.slots.at(s.next).prev = s.prev
 	}
 	if s.newest.Offset < l.tail {
+		l.slots.listed--
 		l.slots.listedBytes -= int64(s.newest.Size)
 	}
 	s.listed = false

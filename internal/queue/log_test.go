@@ -128,6 +128,25 @@ func TestLogHistoryIsNoClaimOnKeys(t *testing.T) {
 	}
 }
 
+// The history of keys gives way to the count bound as that of entries does.
+func TestLogKeyedHistoryIsBounded(t *testing.T) {
+	l := NewLog(Config{MaxEntries: 10, History: 100, HistoryByKey: true})
+	for key := range 50 {
+		fill(t, l, 1, 1, key)
+		l.Trim(l.Head())
+	}
+	if n, _ := l.Retained(); n != 10 {
+		t.Errorf("retained %d entries, want the bound, 10", n)
+	}
+	fill(t, l, 10, 1, "claimed")
+	if n, _ := l.Retained(); n != 10 {
+		t.Errorf("retained %d entries with the claims, want the bound, 10", n)
+	}
+	if got, _ := l.Replay(100, time.Now()); len(got) != 1 {
+		t.Errorf("replay %v, want the newest of the one key left", offsets(got))
+	}
+}
+
 func TestLogReplay(t *testing.T) {
 	type kv struct {
 		key any

@@ -90,6 +90,7 @@ func (m *logModel) bounded() (n int, bytes int64) {
 	n, bytes = len(ring), size(ring)
 	for _, e := range m.history {
 		if !slices.Contains(ring, e) {
+			n++
 			bytes += int64(e.Size)
 		}
 	}

@@ -34,9 +34,10 @@ type table struct {
 	claimed int    // keys whose slots have claims
 	pooled  bool   // has outgrown slotsKeep before, so that it takes its next store from the pool
 
-	// Newest entries that have left the ring, which slots in use keep; and the sizes of those in the keyed history.
+	// Newest entries that have left the ring, which slots in use keep; and those among them in the keyed history.
 	outside      int
 	outsideBytes int64
+	listed       int
 	listedBytes  int64
 }
 
@@ -180,6 +181,7 @@ func (t *table) addOutside(s *slot, n int) {
 	t.outside += n
 	t.outsideBytes += size
 	if s.listed {
+		t.listed += n
 		t.listedBytes += size
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestSubprotocol(t *testing.T) {
@@ -173,6 +175,70 @@ func TestAcceptThroughMiddleware(t *testing.T) {
 		t.Errorf("RemoteAddr %s", got)
 	}
 }
+
+// A peer that pipelines its request behind answers it does not read cannot hold Accept up: net/http has no deadline
+// for the answer to an upgrade unless the server was given one.
+func TestAcceptIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		defer client.Close()
+		took := make(chan time.Duration, 1)
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			start := time.Now()
+			c, err := Accept(w, r, Options{WriteTimeout: 7 * time.Second})
+			took <- time.Since(start)
+			if err == nil {
+				c.CloseNow()
+			}
+		})}
+		ln := &oneListener{conns: make(chan net.Conn, 1)}
+		ln.conns <- server
+		served := make(chan error)
+		go func() { served <- srv.Serve(ln) }()
+		go upgradeRequest().Write(client)
+		if d := <-took; d != 7*time.Second {
+			t.Errorf("Accept took %v, want 7s", d)
+		}
+		close(ln.conns)
+		<-served
+	})
+}
+
+// A writer that is not net/http's, with the answer still in its buffer when it is hijacked.
+func TestAcceptIsBoundedWhenHijacked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := Pipe(16)
+		defer client.Close()
+		start := time.Now()
+		w := &buffering{hijackable{conn: server, br: bufio.NewReader(server), header: http.Header{}}, bufio.NewWriter(server)}
+		if _, err := Accept(w, upgradeRequest(), Options{WriteTimeout: 7 * time.Second}); err == nil || time.Since(start) != 7*time.Second {
+			t.Errorf("Accept: %v after %v, want an error after 7s", err, time.Since(start))
+		}
+	})
+}
+
+type buffering struct {
+	hijackable
+	bw *bufio.Writer
+}
+
+func (b *buffering) WriteHeader(int) { b.bw.WriteString("HTTP/1.1 101 Switching Protocols\r\n\r\n") }
+
+func (b *buffering) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return b.conn, bufio.NewReadWriter(b.br, b.bw), nil
+}
+
+// oneListener hands out what is in conns.
+type oneListener struct{ conns chan net.Conn }
+
+func (l *oneListener) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (*oneListener) Close() error   { return nil }
+func (*oneListener) Addr() net.Addr { return memAddr("mem:0") }
 
 // FuzzConn feeds a whole connection: it must end, with a verdict, and never pass invalid text.
 func FuzzConn(f *testing.F) {

@@ -17,11 +17,10 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Sizes of the library's buffers. It reads headers through the first, and payloads past it; a close frame, the only
-// thing it writes, must fit into the second to arrive in one Write.
+// Sizes of the library's buffers. It reads headers through the first, and payloads past it; what it writes is dropped.
 const (
 	libReadBuffer  = 1 << 10
-	libWriteBuffer = 192
+	libWriteBuffer = 16
 )
 
 // library is the WebSocket library's connection. No other file knows it.
@@ -31,7 +30,7 @@ type library struct{ conn *websocket.Conn }
 func (l library) closeNow() { l.conn.CloseNow() }
 
 // Accept upgrades the request. The caller has checked the origin: this does not. w is any ResponseWriter whose Hijacker
-// net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer. With an error a response was
+// net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer, at most for the WriteTimeout. With an error a response was
 // written, or the connection is closed; without one the caller owns the connection and must end it with CloseNow.
 // A ReadLimit below 1 means 512 KiB, a SendBuffer below 1 means 32 KiB.
 func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
@@ -60,7 +59,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	})
 	if err != nil {
 		if c.raw != nil {
-			c.raw.Close()
+			socket(c.raw).Close()
 		}
 		return nil, fmt.Errorf("wire: %w", err)
 	}
@@ -131,7 +130,13 @@ func (u *upgrade) WriteHeaderNow() {
 // Hijack takes the connection over. Bytes that net/http has read already (clients may send with their request) are
 // the first that the transport reads.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	raw, brw, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	rc := http.NewResponseController(u.ResponseWriter)
+	timeout := u.conn.opts.WriteTimeout
+	if timeout > 0 {
+		// net/http writes the answer in here. Writers that know no deadlines have theirs below.
+		rc.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	raw, brw, err := rc.Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,8 +145,12 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		b, _ := brw.Reader.Peek(n)
 		u.conn.early = slices.Clone(b)
 	}
+	if timeout > 0 {
+		raw.SetWriteDeadline(time.Now().Add(timeout))
+		defer raw.SetWriteDeadline(time.Time{})
+	}
 	if err := brw.Writer.Flush(); err != nil {
-		raw.Close()
+		socket(raw).Close() // as CloseNow
 		return nil, nil, err
 	}
 	t := (*transport)(u.conn)
@@ -227,8 +236,6 @@ func (c *Conn) reason(err error) error {
 		return c.cause
 	case c.state.Load()&stClosed != 0:
 		return net.ErrClosed
-	case c.scan.closed && websocket.CloseStatus(err) != -1:
-		return &PeerClose{Code: c.scan.code, Reason: c.scan.reason}
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return c.violated(&ProtocolError{Code: codeTooBig, Reason: "message over the limit"})
 	case errors.Is(err, net.ErrClosed):

@@ -14,7 +14,7 @@ type Options struct {
 	ReadLimit         int64         // bytes of one message after inflation; default 512 KiB
 	MessageTimeout    time.Duration // from the first to the last byte of one message; 0: none
 	SendBuffer        int           // bytes accepted and not yet sent; default 32 KiB
-	WriteTimeout      time.Duration // of one write of the flusher on TLS, pipes and other systems; 0: none
+	WriteTimeout      time.Duration // of Accept's answer, and of one write of the flusher on TLS, pipes and other systems; 0: none
 }
 
 const (

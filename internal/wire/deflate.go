@@ -27,7 +27,7 @@ var deflations atomic.Uint64
 // once.
 func Deflations() uint64 { return deflations.Load() }
 
-// maxKept bounds the buffer that goes back to the pool with a deflater.
+// maxKept bounds the buffer that goes back to the pool with a deflater; a larger one is left behind, the writer is not.
 const maxKept = 64 << 10
 
 // deflate returns the frame of p compressed, or nil when that is not shorter than limit bytes.
@@ -35,9 +35,10 @@ func deflate(op Opcode, p []byte, limit int) []byte {
 	deflations.Add(1)
 	d := deflaters.Get().(*deflater)
 	defer func() {
-		if d.out.Cap() <= maxKept {
-			deflaters.Put(d)
+		if d.out.Cap() > maxKept {
+			d.out = bytes.Buffer{}
 		}
+		deflaters.Put(d)
 	}()
 	d.out.Reset()
 	d.w.Reset(&d.out)

@@ -8,15 +8,16 @@
 //   - A message that takes longer than [Options].MessageTimeout from its first to its last byte ends the
 //     connection with 1008. Only whole messages and whole control frames count as life.
 //   - [Conn.TryWrite] never waits, and allocates nothing on TCP. What has been accepted and not yet sent is
-//     bounded by [Options].SendBuffer on every kind of connection.
+//     bounded: by about [Options].SendBuffer in the kernel where TCP_NOTSENT_LOWAT exists, by the send buffer of the
+//     socket elsewhere, and by as much again in the flusher of connections that need one.
 //   - Control frames wait in a lane of their own, which holds at most one ping, one pong (the newest) and one
 //     close frame (the first). After the close frame nothing else leaves.
 //   - An idle connection has no goroutine, no timer and no buffer of this package beyond the library's 1 KiB.
 //   - [Conn.CloseNow] ends every call under way and leaves no goroutine behind.
 //
 // Less formally: the library (github.com/coder/websocket, imported by coder.go alone) does the handshake, reads frames
-// and inflates them. It reads through a transport that scans every frame header first, and what it believes it
-// writes becomes, at most, the close frame in the lane.
+// and inflates them. It reads through a transport that scans every frame header first. It never sees a whole close frame, and
+// what it writes is dropped: every close frame in the lane is ours.
 //
 // # Who owns what
 //

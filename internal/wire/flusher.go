@@ -87,12 +87,14 @@ func (f *flusher) finish(done func()) {
 	}
 }
 
-func (f *flusher) abort() { f.fail(net.ErrClosed) }
-
-// fail records the first error and wakes whoever waits.
-func (f *flusher) fail(err error) {
+func (f *flusher) abort() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.failLocked(net.ErrClosed)
+}
+
+// failLocked records the first error and wakes whoever waits.
+func (f *flusher) failLocked(err error) {
 	if f.err == nil {
 		f.err = err
 	}
@@ -145,10 +147,13 @@ func (f *flusher) run() {
 		f.mu.Lock()
 		f.inflight = 0
 		aborted := f.err != nil
-		f.notifyLocked()
+		if err != nil {
+			f.failLocked(err) // in one step with the room it makes: nobody's bytes are accepted any more
+		} else {
+			f.notifyLocked()
+		}
 		f.mu.Unlock()
 		if err != nil && !aborted {
-			f.fail(err)
 			f.broken(err)
 		}
 		spare = out

@@ -5,6 +5,8 @@ import (
 	"compress/flate"
 	"encoding/binary"
 	"io"
+	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +124,32 @@ func TestFrameDeflatedWhenNoUse(t *testing.T) {
 				t.Errorf("deflated %d times, want %d", n, tc.made)
 			}
 		})
+	}
+}
+
+// A large result must not cost the next frame a new deflater.
+func TestDeflaterSurvivesLargeFrames(t *testing.T) {
+	if raceEnabled {
+		t.Skip("under the race detector a sync.Pool forgets at random")
+	}
+	p := make([]byte, 4*maxKept)
+	rand.NewChaCha8([32]byte{}).Read(p)
+	for i := range p {
+		p[i] &= 0x0f // shrinks to half
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const n = 20
+	for range n {
+		if z := deflate(OpBinary, p, len(p)); len(z) < maxKept {
+			t.Fatalf("%d bytes", len(z))
+		}
+	}
+	runtime.ReadMemStats(&after)
+	each := (after.TotalAlloc - before.TotalAlloc) / n
+	t.Logf("%d bytes a frame", each)
+	if each > 1<<20 {
+		t.Errorf("a frame of %d bytes costs %d", len(p), each)
 	}
 }
 

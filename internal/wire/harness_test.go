@@ -232,8 +232,8 @@ func (p *peer) wantFrame(op Opcode, payload string) {
 	}
 }
 
-// wantClose skips to the close frame, which must have this code (0: none) and be the last.
-func (p *peer) wantClose(code int) {
+// wantClose skips to the close frame, which must have this code (0: none), and returns its reason.
+func (p *peer) wantClose(code int) (reason string) {
 	p.t.Helper()
 	for {
 		first, got, err := p.frame()
@@ -245,12 +245,12 @@ func (p *peer) wantClose(code int) {
 		}
 		have := 0
 		if len(got) >= 2 {
-			have = int(binary.BigEndian.Uint16(got))
+			have, reason = int(binary.BigEndian.Uint16(got)), string(got[2:])
 		}
 		if have != code {
 			p.t.Fatalf("peer got close %d %q, want %d", have, got, code)
 		}
-		return
+		return reason
 	}
 }
 

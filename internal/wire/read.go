@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -75,8 +74,8 @@ func (c *Conn) fill(p []byte) (int, error) {
 // A transport is what the library believes to be its connection.
 type transport Conn
 
-// Read reads for the library: whole headers, checked, up to the first violation. After that, or when reading was ended, it
-// fails with the cause. Called by the goroutine in ReadMessage.
+// Read reads for the library: whole headers, checked, up to the first violation or the end of the peer's close frame. After
+// that, or when reading was ended, it fails with the cause. Called by the goroutine in ReadMessage.
 func (t *transport) Read(p []byte) (int, error) {
 	c := (*Conn)(t)
 	if len(p) == 0 {
@@ -127,7 +126,7 @@ func (c *Conn) stopped() error {
 	case c.fault != nil:
 		return c.violated(c.fault)
 	case c.scan.closed:
-		return io.EOF
+		return c.answered()
 	case state&stInterrupted != 0:
 		return ErrInterrupted
 	case state&stBroken != 0:
@@ -139,6 +138,17 @@ func (c *Conn) stopped() error {
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// answered queues the answer to the peer's close frame. The library is not shown the last byte of that frame: in the middle
+// of a compressed message it would give its inflater back to the pool while the inflater is still reading.
+func (c *Conn) answered() error {
+	code := c.scan.code
+	if code == codeNoStatus {
+		code = 0
+	}
+	c.QueueClose(code, c.scan.reason)
+	return &PeerClose{Code: c.scan.code, Reason: c.scan.reason}
 }
 
 // violated queues the close frame that tells the peer what it did.
@@ -174,22 +184,8 @@ func (c *Conn) arm() {
 	c.raw.SetReadDeadline(c.deadline)
 }
 
-// Write takes what the library writes: close frames, each in one call. The first one becomes ours; it never blocks.
-func (t *transport) Write(p []byte) (int, error) {
-	c := (*Conn)(t)
-	if len(p) < 2 || p[0] != bitFin|byte(OpClose) {
-		return len(p), nil
-	}
-	code, reason, v := parseClose(p[2:])
-	switch {
-	case v != nil:
-		code, reason = v.Code, v.Reason
-	case code == codeNoStatus:
-		code = 0
-	}
-	c.QueueClose(code, reason)
-	return len(p), nil
-}
+// Write drops what the library writes: close frames for what ReadMessage is about to return as an error, which queues ours.
+func (t *transport) Write(p []byte) (int, error) { return len(p), nil }
 
 // Close is the library's: it ends reading at once. The socket stays open until CloseNow, so that the close frame can leave.
 func (t *transport) Close() error {

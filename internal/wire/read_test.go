@@ -122,7 +122,9 @@ func TestCompressedMessages(t *testing.T) {
 		wantMessage(t, c, OpText, "plain")
 		wantMessage(t, c, OpText, exact)
 		wantViolation(t, c, 1009)
-		p.wantClose(1009)
+		if reason := p.wantClose(1009); reason != "message over the limit" {
+			t.Errorf("the close frame says %q", reason)
+		}
 	})
 }
 

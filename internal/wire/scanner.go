@@ -47,16 +47,16 @@ func (s *scanner) mid() bool { return s.have > 0 || s.frag }
 // inControl reports whether the stream is in the middle of a control frame.
 func (s *scanner) inControl() bool { return s.have > 0 && s.op.control() }
 
-// scan looks at the next bytes of the stream. It returns how many of them may go on: all, or those up to a violation
-// or to the end of the close frame.
+// scan looks at the next bytes of the stream. It returns how many of them may go on: all, or those before a violation
+// or before the last byte of the close frame.
 func (s *scanner) scan(p []byte) (pass int) {
 	s.began, s.done = false, 0
-	refused := s.err != nil
+	stopped := s.err != nil || s.closed
 	refuse := func(at int, v *ProtocolError) {
 		if v == nil || s.lenient {
 			return
 		}
-		s.err, s.lenient, refused, pass = v, true, true, at
+		s.err, s.lenient, stopped, pass = v, true, true, at
 	}
 	i := 0
 	for i < len(p) && !s.closed && !s.lost {
@@ -77,11 +77,14 @@ func (s *scanner) scan(p []byte) (pass int) {
 			i += n
 		}
 		if s.payload && s.left == 0 {
-			// The last byte is held back when the frame is refused, so that the library does not see it whole.
+			// The last byte of a frame that ends the stream is held back, so that the library does not see it whole.
 			refuse(i-1, s.end())
+			if s.closed && !stopped {
+				stopped, pass = true, i-1
+			}
 		}
 	}
-	if refused {
+	if stopped {
 		return pass
 	}
 	return i

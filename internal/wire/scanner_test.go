@@ -110,7 +110,7 @@ func TestScannerStopsAtClose(t *testing.T) {
 	var s scanner
 	s.limit = 10
 	c := closing(4001, "done")
-	if n := s.scan(append(c, text("more")...)); n != len(c) || !s.closed || s.code != 4001 || s.reason != "done" || s.err != nil {
+	if n := s.scan(append(c, text("more")...)); n != len(c)-1 || !s.closed || s.code != 4001 || s.reason != "done" || s.err != nil {
 		t.Errorf("scan passes %d of %d, closed %v with %d %q, %v", n, len(c), s.closed, s.code, s.reason, s.err)
 	}
 }

@@ -68,7 +68,7 @@ func ValidCloseCode(code int) bool {
 // TruncateReason returns s as it fits into a close frame: valid UTF-8, at most 123 bytes, cut between two runes.
 func TruncateReason(s string) string {
 	if len(s) > 4*maxReason {
-		s = s[:4*maxReason] // the rest cannot matter: a byte replaced below only grows
+		s = s[:4*maxReason] // bounds the work; the rest could matter only behind a long run of invalid bytes
 	}
 	s = strings.ToValidUTF8(s, string(utf8.RuneError))
 	if len(s) <= maxReason {
