@@ -220,6 +220,7 @@ func (s *Session) conclude(readErr error) {
 	case gone:
 		if peerClosed(readErr) {
 			s.await(sent|failed, s.hub.opts.writeTimeout)
+			s.conn.AwaitClose(s.hub.opts.writeTimeout) // until the frame that answers has left the connection's buffer
 			s.conn.CloseNow()
 			s.drained()
 			handshake = false

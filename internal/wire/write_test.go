@@ -154,6 +154,19 @@ func TestFlusherFailureEndsReading(t *testing.T) {
 	})
 }
 
+// The room that a failed write leaves is nobody's: what waited for it is not accepted and then lost.
+func TestFlusherAcceptsNothingAfterFailure(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := connect(t, "pipe", Options{SendBuffer: 1000, WriteTimeout: time.Second}, "", "")
+			fill(t, c)
+			if n, err := c.WriteAll(make([]byte, 500), 0); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("WriteAll = %d, %v", n, err)
+			}
+		})
+	}
+}
+
 func TestFlusherBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := connect(t, "pipe", Options{SendBuffer: 1000}, "", "")
