@@ -79,8 +79,8 @@ func (a Audience) String() string {
 }
 
 // Send sends a message to each session of the audience. The message's bytes are not retained. Everyone is reached as
-// the members of a topic are, under the hub's policy: Send waits, bounded by ctx, only while its log is full. Others
-// are reached as by [Session.Send]: Send waits for those for whom too much is pending, after it has reached the rest.
+// the members of a topic are, under the hub's policy: Send waits, bounded by ctx, only while its log is full or, with
+// [Block], a session has its fill. Others are reached as by [Session.Send]: Send waits for those for whom too much is pending, after it has reached the rest.
 // Sessions that close meanwhile are passed over. Nobody to send to is [ErrNoSession].
 func (a Audience) Send(ctx context.Context, m Message) error {
 	if err := a.send(ctx, m); err != nil {

@@ -497,7 +497,7 @@ type TopicInfo struct {
 }
 
 func (st *topicState) info() (TopicInfo, bool) {
-	t := st.live.Load()
+	t := st.log.Load() // not live, which vacate takes away to look and puts back
 	if t == nil {
 		return TopicInfo{}, false
 	}

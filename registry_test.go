@@ -125,3 +125,37 @@ func TestClosedHubIsCollected(t *testing.T) {
 		}
 	}
 }
+
+// A topic with a history is listed all the time, also while each publish looks whether it may vanish.
+func TestTopicWithHistoryStaysListed(t *testing.T) {
+	h := newHub(t)
+	topic, err := NewTopic[int](h, "kept", History(3, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := topic.Publish(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 60_000 {
+			if err := topic.Publish(context.Background(), i); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for {
+		if _, ok := h.Topic("kept"); !ok {
+			t.Error("not there")
+			break
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+	<-done
+}

@@ -56,6 +56,7 @@ func New(cfg Config) *Engine {
 	}
 	e := &Engine{cfg: cfg}
 	e.worker = e.work
+	e.clock.Store(1) // so that no seal is 0, and none is the stamp of a later value
 	e.visitors.New = func() any { return new(visitor) }
 	e.entries.New = func() any { return new(queue.Entry) }
 	return e

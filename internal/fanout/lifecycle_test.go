@@ -141,6 +141,19 @@ func TestSealOfWhatWasNeverLookedAt(t *testing.T) {
 	})
 }
 
+// TestSealBeforeFirstStamp seals before anything was published anywhere.
+func TestSealBeforeFirstStamp(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		c := newClient(e)
+		c.join(t, topic, lossless)
+		c.Seal()
+		publish(t, topic, "1")
+		synctest.Wait()
+		wants(t, "client", c.conn.received(), "")
+	})
+}
+
 func TestSealOfNothing(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, e *Engine) {
 		c := newClient(e)

@@ -344,9 +344,6 @@ func (s *Subscriber) Seal() {
 	s.lock()
 	if s.seal == 0 {
 		s.seal = s.e.clock.Load()
-		if s.seal == 0 {
-			s.seal = 1
-		}
 	}
 	s.release(nil)
 }
