@@ -3,6 +3,7 @@ package fanout
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -472,5 +473,29 @@ func TestMailbox(t *testing.T) {
 			t.Errorf("Direct %+v, want %+v", got, want)
 		}
 		c.Detach()
+	})
+}
+
+// Direct messages that have piled up leave in one write.
+func TestMailIsBatched(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		c := newClient(e)
+		c.conn.stall(1)
+		var want []string
+		for i := range 200 {
+			text := fmt.Sprint(i)
+			send(t, c.Subscriber, text)
+			want = append(want, text)
+		}
+		synctest.Wait()
+		before := c.conn.writes
+		c.conn.resume()
+		synctest.Wait()
+		if got := c.conn.received(); !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+		if n := c.conn.writes - before; n > 2 {
+			t.Errorf("%d writes", n)
+		}
 	})
 }

@@ -314,3 +314,44 @@ func TestSendBesideStop(t *testing.T) {
 		t.Errorf("Direct at rest: %+v", a)
 	}
 }
+
+// What is published after a seal does not push out what is still owed from before it, and is no claim on the log.
+func TestSealBoundsPolicies(t *testing.T) {
+	for name, rule := range map[string]*Rule{
+		"drop oldest": {Overflow: DropOldest, N: 3},
+		"drop newest": {Overflow: DropNewest, N: 4},
+		"coalesce":    {Coalesce: true, N: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, Config{}, func(t *testing.T, e *Engine) {
+				topic := newTopic(e)
+				c := newClient(e)
+				m := c.join(t, topic, rule)
+				c.conn.stall(1)
+				for i := range 4 {
+					publishEntry(t, topic, keyed(i, string(rune('a'+i))))
+					synctest.Wait()
+				}
+				c.Seal()
+				for i := range 10 {
+					publishEntry(t, topic, keyed(i, string(rune('0'+i))))
+					synctest.Wait()
+				}
+				if n, _ := topic.log.Retained(); n > 3 { // under Coalesce the newest of the keys in line, of which one is begun
+					t.Errorf("%d entries are retained", n)
+				}
+				c.conn.resume()
+				synctest.Wait()
+				wants(t, "conn", c.conn.received(), "a b c d")
+				if got, want := m.Tally(), (Tally{Offered: 14, Sent: 4, Undelivered: 10}); got != want {
+					t.Errorf("%+v, want %+v", got, want)
+				}
+				if c.owner.told() != (told{flushed: 1}) {
+					t.Errorf("owner was told %+v", c.owner.told())
+				}
+				c.Detach()
+				resting(t, topic)
+			})
+		})
+	}
+}

@@ -218,16 +218,21 @@ func (t *Topic) insert(m *Member, replay int) error {
 
 // place stores m in a hole, or at the end. Callers hold mu.
 func (t *Topic) place(m *Member) {
-	if len(t.holes) == 0 {
-		c := new(chunk)
-		chunks := append(t.chunkList(), c) // beyond the length that others have loaded
+	chunks := t.chunkList()
+	var h hole
+	switch n := len(t.holes); {
+	case n > 0:
+		h = t.holes[n-1]
+		t.holes = t.holes[:n-1]
+	case len(chunks) > 0 && t.filled < chunkSize:
+		h = hole{chunks[len(chunks)-1], t.filled}
+		t.filled++
+	default:
+		h = hole{new(chunk), 0}
+		t.filled = 1
+		chunks = append(chunks, h.c) // beyond the length that others have loaded
 		t.chunks.Store(&chunks)
-		for i := chunkSize - 1; i >= 0; i-- {
-			t.holes = append(t.holes, hole{c, i})
-		}
 	}
-	h := t.holes[len(t.holes)-1]
-	t.holes = t.holes[:len(t.holes)-1]
 	m.chunk, m.slot = h.c, h.slot
 	h.c.used.Add(1)
 	h.c.slots[h.slot].Store(m)
@@ -244,7 +249,7 @@ func (t *Topic) remove(m *Member) {
 	}
 	if t.n.Add(-1) == 0 {
 		t.chunks.Store(nil)
-		t.holes = nil
+		t.holes, t.filled = nil, 0
 	}
 	t.mu.Unlock()
 	t.wake()

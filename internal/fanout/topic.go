@@ -65,7 +65,8 @@ type Topic struct {
 	// Membership.
 	mu       sync.Mutex
 	chunks   atomic.Pointer[[]*chunk] // stored under mu; a stored slice is not changed, only extended
-	holes    []hole                   // free places; guarded by mu
+	holes    []hole                   // places that were left; guarded by mu
+	filled   int                      // places of the last chunk that were ever taken; guarded by mu
 	retired  bool                     // guarded by mu
 	counted  uint64                   // members whose offers still count; guarded by mu
 	starts   uint64                   // sum of their start offsets; guarded by mu
@@ -320,9 +321,10 @@ func (t *Topic) addLagLocked(m *Member) {
 	}
 }
 
-// dropLag gives m's claim up if its cursor has reached the head and no frame is begun, or it has ended. The head is read under lagMu: a worker that
-// found m's subscriber owned has registered the claim for a later head under the same lock, before or after this. The
-// log is trimmed when the last claim goes; while others stay, the next pass or the next publisher without room does it.
+// dropLag gives m's claim up if its cursor has reached the head and no frame is begun, or it has ended. The head is read
+// under lagMu: a worker that found m's subscriber owned has registered the claim for a later head under the same lock,
+// before or after this. The log is trimmed when the last claim goes; while others stay, the next pass or the next
+// publisher without room does it.
 func (t *Topic) dropLag(m *Member) {
 	t.lagMu.Lock()
 	cursor := m.cursor.Load()

@@ -73,6 +73,17 @@ func (m *Mailbox) Peek() *Entry {
 	return m.ring.at(m.tail)
 }
 
+// Read appends up to n entries to dst, oldest first, and removes none.
+func (m *Mailbox) Read(dst []*Entry, n int) []*Entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := m.tail; i < m.head && n > 0; i++ {
+		dst = append(dst, m.ring.at(i))
+		n--
+	}
+	return dst
+}
+
 // Pop removes the oldest entry and wakes who waits for room. It reports whether there was one: false, after a Peek that returned
 // an entry, means that Close has dropped that entry and counted it. Only the owner of the write bit calls it.
 func (m *Mailbox) Pop() bool {

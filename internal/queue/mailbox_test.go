@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -116,6 +117,9 @@ func runMailbox(t *testing.T, data []byte) {
 		var oldest *Entry
 		if len(model) > 0 {
 			oldest = model[0]
+		}
+		if got, want := m.Read(nil, 3), model[:min(3, len(model))]; !slices.Equal(got, want) {
+			t.Fatalf("read %v, want %v", offsets(got), offsets(want))
 		}
 		if m.Len() != len(model) || m.Bytes() != size(model) || m.Peek() != oldest {
 			t.Fatalf("%d entries, %d bytes, oldest %v; want %v", m.Len(), m.Bytes(), m.Peek(), offsets(model))

@@ -1,0 +1,83 @@
+package fanout
+
+// overflow applies the policies to everything pending while a frame is begun.
+func (v *visitor) overflow(s *Subscriber) {
+	bound := s.e.clock.Load()
+	if s.seal != 0 && s.seal < bound {
+		bound = s.seal
+	}
+	for _, m := range s.lookAt(v.full) {
+		if head := m.topic.log.Head(); m.cursor.Load() < head || m.backlog != nil || m.pending.Load() > 0 {
+			v.bound(m, head, bound)
+		}
+		if s.state != flowing || s.filterFailed() {
+			return
+		}
+	}
+}
+
+// bound applies m's policy to what it has pending and cannot be written now.
+func (v *visitor) bound(m *Member, head, bound uint64) {
+	s := m.sub
+	defer s.markLate(m)
+	sealed := s.seal != 0
+	switch {
+	case m.rule.Coalesce:
+		m.conflate(v, head, bound)
+	case m.rule.Overflow == DropNewest:
+		m.keepFirst(v, head, bound)
+	case m.rule.Overflow == DropOldest && sealed:
+		// Within its bounds when it was sealed. What came later must push nothing out.
+		m.absorb(v, head, bound, m.backlogOf().push)
+	case m.rule.Overflow == DropOldest:
+		m.keepLast(v, head)
+		m.topic.wake()
+	default:
+		v.expel(m, head)
+		sealed = false
+	}
+	if cursor := m.cursor.Load(); sealed && cursor < head { // the backlog has all that was stamped before the seal
+		m.undo(causeLeft, head-cursor)
+		m.cursor.Store(head)
+	}
+	// So far the pass under way claims what is left, or m does. With Block the frame begun is enough: publishers count it.
+	switch cursor := m.cursor.Load(); {
+	case cursor < head || cursor != ended && m.rule.blocks() > 0:
+		m.topic.addLag(m)
+	case m.lagging.Load():
+		m.topic.dropLag(m)
+	}
+}
+
+// expel gives the subscriber up when m's bounds and its grace are over, or looks again when they will be.
+func (v *visitor) expel(m *Member, head uint64) {
+	s, r := m.sub, m.rule
+	n, bytes, oldest := 0, int64(0), int64(0)
+	if cursor := m.cursor.Load(); cursor < head {
+		n, bytes, oldest = m.topic.log.Pending(cursor)
+	}
+	if b := m.backlog; b != nil && b.len() > 0 {
+		n, bytes, oldest = n+b.len(), bytes+b.size, b.since
+	}
+	if k := int(m.pending.Load()); k > 0 {
+		n += k
+		bytes += s.begun.size
+		oldest = s.begun.entry.Time
+	}
+	over := n > r.N || n > 1 && r.MaxBytes > 0 && bytes > r.MaxBytes
+	if r.Overflow == Block {
+		over = n >= r.N || n > 1 && r.MaxBytes > 0 && bytes > r.MaxBytes
+	}
+	if !over {
+		return
+	}
+	// A value that waited for a worker is our delay, not the subscriber's: its age counts from when it fell behind.
+	if at := max(oldest, s.behind) + int64(r.Age); v.time() < at {
+		s.visitAt(at)
+		return
+	}
+	s.stop(causeEvicted)
+	if s.once(toldSlow) {
+		s.happen.slow = m.topic
+	}
+}
