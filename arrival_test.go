@@ -60,8 +60,8 @@ func TestPolicyOnStream(t *testing.T) {
 			{0, []int{1, 8}}, {99 * ms, nil}, {100 * ms, []int{9}}, {200 * ms, []int{10}}, {time.Hour, nil}},
 			want: wshub.Tally{Offered: 10, Sent: 4, Dropped: 6}},
 		{policy: wshub.Rate(10, 1).With(wshub.Coalesce()), key: true, readings: []reading{
-			{0, []int{10}}, {100 * ms, []int{8}}, {200 * ms, []int{9}}, {time.Hour, nil}},
-			want: wshub.Tally{Offered: 10, Sent: 3, Coalesced: 7}},
+			{0, []int{1}}, {100 * ms, []int{8}}, {200 * ms, []int{9}}, {300 * ms, []int{10}}, {time.Hour, nil}},
+			want: wshub.Tally{Offered: 10, Sent: 4, Coalesced: 6}},
 		{policy: wshub.RateBytes(80, 16).With(wshub.DropNewest(100)), readings: []reading{
 			{0, []int{1, 2}}, {99 * ms, nil}, {100 * ms, []int{3}}, {400 * ms, []int{4, 5, 6}}, {time.Hour, []int{7, 8, 9}},
 			{time.Hour + 100*ms, []int{10}}},
@@ -81,7 +81,9 @@ func TestPolicyOnStream(t *testing.T) {
 				topic := newTopic(t, h, "numbers", wshub.Policy{}, opts...)
 				start := time.Now()
 				s := topic.With(tt.policy).Where(tt.where).Subscribe(t.Context())
-				publish(t, topic, all...)
+				publish(t, topic, all[0])
+				synctest.Wait() // it is offered before the others come
+				publish(t, topic, all[1:]...)
 				synctest.Wait()
 				for _, r := range tt.readings {
 					time.Sleep(r.at - time.Since(start))
