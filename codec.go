@@ -22,8 +22,11 @@ type Codec[T any] interface {
 	Append(dst []byte, v T) ([]byte, Kind, error)
 }
 
-// encodeFunc puts the frame of a value into an entry.
-type encodeFunc func(e *queue.Entry, value any) error
+// encodeFunc puts the frame of e.Value into e.
+//
+// A value of a topic of T travels as a *T, which Publish has made: it costs what boxing T would, and [ownerOf] can
+// point it at bytes of our own.
+type encodeFunc func(e *queue.Entry) error
 
 // encoder is a JSON encoder and its buffer, reused.
 type encoder struct {
@@ -52,12 +55,12 @@ func (x *encoder) free() {
 func encoderOf[T any]() (f encodeFunc, binary bool) {
 	switch any((*T)(nil)).(type) {
 	case *string:
-		return func(e *queue.Entry, v any) error { return frameText(e, v.(string)) }, false
+		return func(e *queue.Entry) error { return frameText(e, *e.Value.(*string)) }, false
 	case *[]byte:
-		return func(e *queue.Entry, v any) error { return setFrame(e, KindBinary, v.([]byte)) }, true
+		return func(e *queue.Entry) error { return setFrame(e, KindBinary, *e.Value.(*[]byte)) }, true
 	case *Message:
-		return func(e *queue.Entry, v any) error {
-			m := v.(Message)
+		return func(e *queue.Entry) error {
+			m := e.Value.(*Message)
 			return setFrame(e, m.Kind, m.Data)
 		}, false
 	}
@@ -65,11 +68,10 @@ func encoderOf[T any]() (f encodeFunc, binary bool) {
 }
 
 func encodeWith[T any](c Codec[T]) encodeFunc {
-	return func(e *queue.Entry, v any) error {
+	return func(e *queue.Entry) error {
 		x := encoders.Get().(*encoder)
 		defer x.free()
-		value, _ := v.(T) // a nil value of an interface type is no T
-		b, kind, err := c.Append(x.buf.AvailableBuffer(), value)
+		b, kind, err := c.Append(x.buf.AvailableBuffer(), *e.Value.(*T))
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
@@ -77,10 +79,10 @@ func encodeWith[T any](c Codec[T]) encodeFunc {
 	}
 }
 
-func encodeJSON(e *queue.Entry, v any) error {
+func encodeJSON(e *queue.Entry) error {
 	x := encoders.Get().(*encoder)
 	defer x.free()
-	if err := x.json.Encode(v); err != nil {
+	if err := x.json.Encode(e.Value); err != nil {
 		x.json = json.NewEncoder(&x.buf) // an encoder keeps the error of a failed write
 		return fmt.Errorf("encode: %w", err)
 	}
@@ -104,17 +106,45 @@ func setFrame(e *queue.Entry, kind Kind, data []byte) error {
 	return nil
 }
 
+// ownerOf returns what makes a value of T independent of the caller's bytes, once it was encoded or will not be: a
+// filter or a stream may look at it after Publish has returned. Nil when T is not bytes.
+func ownerOf[T any]() func(e *queue.Entry) {
+	switch any((*T)(nil)).(type) {
+	case *[]byte:
+		return func(e *queue.Entry) {
+			p := e.Value.(*[]byte)
+			*p = ownBytes(e, *p)
+		}
+	case *Message:
+		return func(e *queue.Entry) {
+			m := e.Value.(*Message)
+			m.Data = ownBytes(e, m.Data)
+		}
+	}
+	return nil
+}
+
+// ownBytes returns the frame's payload when that is b, and a copy of b otherwise.
+func ownBytes(e *queue.Entry, b []byte) []byte {
+	if !e.Frame.IsZero() {
+		if p := e.Frame.Payload(); bytes.Equal(p, b) { // a codec may have made something else of b
+			return p[:len(p):len(p)]
+		}
+	}
+	return bytes.Clone(b)
+}
+
 // sizerOf returns what a value of T counts for in byte bounds when it has no frame: its bytes if it is nothing else,
 // or the size of its own memory, without what it points to.
-func sizerOf[T any]() func(any) int {
+func sizerOf[T any]() func(value any) int {
 	fixed := int(reflect.TypeFor[T]().Size())
 	switch any((*T)(nil)).(type) {
 	case *string:
-		return func(v any) int { return fixed + len(v.(string)) }
+		return func(v any) int { return fixed + len(*v.(*string)) }
 	case *[]byte:
-		return func(v any) int { return fixed + len(v.([]byte)) }
+		return func(v any) int { return fixed + len(*v.(*[]byte)) }
 	case *Message:
-		return func(v any) int { return fixed + len(v.(Message).Data) }
+		return func(v any) int { return fixed + len(v.(*Message).Data) }
 	}
 	return func(any) int { return fixed }
 }

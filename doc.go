@@ -60,9 +60,9 @@
 // Slow clients. A client that does not read slows no other client, and no publisher beyond what [Block] asks for, or a
 // full log within the grace of its members.
 //
-// Ownership. Bytes passed in are not retained after the call; bytes handed out belong to the receiver. Values of
-// streams, and those that filters see, are shared: what they point to must not change after Publish. The hub makes,
-// sends on and closes every channel that it hands out.
+// Ownership. Bytes passed in are not retained after the call; bytes of messages handed out belong to the receiver.
+// Values of streams, and those that filters see, are shared: what they point to must not change after Publish, bytes
+// included. The hub makes, sends on and closes every channel that it hands out.
 //
 // Sessions. Messages that arrived before the client's close are delivered before [Session.Messages] closes; the
 // context ends after that; memberships end after the SessionFunc has returned; then comes [EventDisconnected], and then

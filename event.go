@@ -73,7 +73,7 @@ func (h *Hub) emit(ev Event) {
 	if ev.Time.IsZero() {
 		ev.Time = time.Now()
 	}
-	if err := h.events.TryPublish(&queue.Entry{Value: ev, Size: eventSize}); err != nil {
+	if err := h.events.TryPublish(&queue.Entry{Value: &ev, Size: eventSize}); err != nil {
 		h.counts.eventsLost.Add(1)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"weak"
 
 	"github.com/wshub-go/wshub/internal/fanout"
+	"github.com/wshub-go/wshub/internal/queue"
 )
 
 // registry finds topics by name. A name is bound to its definition for as long as somebody holds a [Topic] of it or the
@@ -68,6 +69,7 @@ type definition struct {
 	rule    *fanout.Rule
 	encode  encodeFunc
 	size    func(any) int // what a value without a frame counts for in byte bounds
+	own     func(*queue.Entry)
 	key     func(any) any // nil: no key
 	family  *familyState  // nil: a topic of its own
 	history bool

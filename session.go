@@ -228,6 +228,7 @@ func (s *Session) end() {
 	h := s.hub
 	h.leaveAll(s)
 	s.sub.Detach()
+	s.sub.Told() // no event of a drop after the EventDisconnected
 
 	s.mu.Lock()
 	s.unlisted = true

@@ -72,7 +72,7 @@ type feed[T any] struct {
 // TryPut offers the value to a reader that waits. The owner of the write bit calls it, never once the subscriber was
 // detached.
 func (f *feed[T]) TryPut(e *queue.Entry) bool {
-	v, _ := e.Value.(T) // a nil value of an interface type is no T
+	v := *e.Value.(*T)
 	select {
 	case f.ch <- v:
 		return true
@@ -87,7 +87,7 @@ func (f *feed[T]) Put(e *queue.Entry) bool {
 	if !c.enter() {
 		return false
 	}
-	v, _ := e.Value.(T)
+	v := *e.Value.(*T)
 	sent := false
 	select {
 	case f.ch <- v:
@@ -182,8 +182,15 @@ func (c *streamCore) Dropped(t *fanout.Topic, n uint64) {
 
 // openStream makes a stream of the topic that open returns.
 func openStream[T any](ctx context.Context, h *Hub, open func() *fanout.Topic, vacate func(), rule *fanout.Rule, where func(any) bool, replay int) *Stream[T] {
+	if !h.tasks.enter() { // Shutdown waits for those that have entered
+		return brokenStream[T](ErrClosed)
+	}
 	ch := make(chan T)
-	c := &streamCore{hub: h, vacate: vacate, gone: make(chan struct{}), shut: sync.OnceFunc(func() { close(ch) })}
+	c := &streamCore{hub: h, vacate: vacate, gone: make(chan struct{})}
+	c.shut = sync.OnceFunc(func() {
+		close(ch)
+		h.tasks.leave()
+	})
 	s := &Stream[T]{core: c, ch: ch}
 	c.sub = h.engine.NewFeed(&feed[T]{core: c, ch: ch}, c)
 	for {

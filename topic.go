@@ -38,10 +38,7 @@ func KeyBy[T any, K comparable](key func(T) K) TopicOption[T] {
 		if key == nil {
 			return errors.New("KeyBy(nil)")
 		}
-		d.key = func(v any) any {
-			value, _ := v.(T)
-			return key(value)
-		}
+		d.key = func(v any) any { return key(*v.(*T)) }
 		return nil
 	}}
 }
@@ -84,7 +81,7 @@ func define[T any](h *Hub, p Policy, opts []TopicOption[T]) (*definition, error)
 	if err := h.closedErr(); err != nil {
 		return nil, err
 	}
-	d := &definition{typ: reflect.TypeFor[T](), given: p, policy: h.effective(p), size: sizerOf[T]()}
+	d := &definition{typ: reflect.TypeFor[T](), given: p, policy: h.effective(p), size: sizerOf[T](), own: ownerOf[T]()}
 	d.encode, d.binary = encoderOf[T]()
 	for _, o := range opts {
 		if o.apply == nil {
@@ -112,17 +109,17 @@ func (t Topic[T]) Name() string {
 }
 
 // Publish offers v to every member and stream, those of [Topic.Except] apart. When it returns v has been encoded and
-// appended, once, and bytes in v may change; it does not wait for any client. What streams get, and what the filters of
-// [Topic.Where] see, is v itself: where there are any, what it points to must not change any more.
+// appended, once; it does not wait for any client. A []byte, or a [Message]'s Data, is the caller's again. Of other
+// types streams get, and the filters of [Topic.Where] see, v itself: what it points to must not change any more.
 //
 // It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
 // [ErrUTF8], [ErrKind], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error.
 func (t Topic[T]) Publish(ctx context.Context, v T) error {
-	return t.st.publish(ctx, v, nil, nil)
+	return t.st.publish(ctx, &v, nil, nil)
 }
 
-// publish is Publish without T. st may be nil.
+// publish is Publish without T; v is a *T. st may be nil.
 func (st *topicState) publish(ctx context.Context, v any, except, only []uint64) error {
 	if st == nil {
 		return ErrClosed
@@ -187,10 +184,14 @@ func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
 		e.Key = st.def.key(e.Value)
 	}
 	if frame {
-		return st.def.encode(e, e.Value)
+		err = st.def.encode(e)
+	} else {
+		e.Size = st.def.size(e.Value)
 	}
-	e.Size = st.def.size(e.Value)
-	return nil
+	if err == nil && st.def.own != nil {
+		st.def.own(e)
+	}
+	return err
 }
 
 // Join makes s a member: it is offered every value whose Publish begins after Join has returned. It does not wait; ctx
@@ -302,7 +303,7 @@ func (t Target[T]) Except(s ...*Session) Target[T] {
 
 // Publish is [Topic.Publish] for the target's sessions. For the others the value counts as filtered.
 func (t Target[T]) Publish(ctx context.Context, v T) error {
-	return t.st.publish(ctx, v, t.except, t.only)
+	return t.st.publish(ctx, &v, t.except, t.only)
 }
 
 // subscribers appends the engine's ids of sessions of the topic's hub.

@@ -640,3 +640,46 @@ func TestPublishErrorIsItsOwn(t *testing.T) {
 		t.Errorf("Publish: %v", err)
 	}
 }
+
+// What a filter or a stream sees after Publish has returned is not the caller's slice any more.
+func TestBytesOfStreamsAreOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, member := range []bool{false, true} {
+			h := newHub(t)
+			topic := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
+			messages := newTopic[wshub.Message](t, h, "messages", wshub.Policy{})
+			if member {
+				ss, _ := sessions(t, h, 1)
+				join(t, topic, ss[0])
+				join(t, messages, ss[0])
+			}
+			s, m := topic.Subscribe(t.Context()), messages.Subscribe(t.Context())
+			b := []byte("before")
+			publish(t, topic, b)
+			publish(t, messages, wshub.Binary(b))
+			copy(b, "after!")
+			if got := <-s.C(); string(got) != "before" {
+				t.Errorf("with member %v: %q", member, got)
+			}
+			if got := <-m.C(); got.Text() != "before" {
+				t.Errorf("with member %v: %q", member, got.Text())
+			}
+		}
+	})
+}
+
+// Values of an interface type may be nil.
+func TestNilValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		topic := newTopic[error](t, h, "errors", wshub.Policy{})
+		ss, cc := sessions(t, h, 1)
+		join(t, topic.Where(func(err error) bool { return err == nil }), ss[0])
+		s := topic.Subscribe(t.Context())
+		publish(t, topic, nil)
+		if err := <-s.C(); err != nil {
+			t.Error(err)
+		}
+		cc[0].ExpectText("null")
+	})
+}

@@ -28,8 +28,7 @@ func (v View[T]) Where(f func(T) bool) View[T] {
 	}
 	before := v.where
 	v.where = func(x any) bool {
-		value, _ := x.(T) // a nil value of an interface type is no T
-		return (before == nil || before(x)) && f(value)
+		return (before == nil || before(x)) && f(*x.(*T))
 	}
 	return v
 }

@@ -72,7 +72,7 @@ func (v *visitor) expel(m *Member, head uint64) {
 		return
 	}
 	// A value that waited for a worker is our delay, not the subscriber's: its age counts from when it fell behind.
-	if at := max(oldest, s.behind) + int64(r.Age); v.time() < at {
+	if at := after(max(oldest, s.behind), r.Age); v.time() < at {
 		s.visitAt(at)
 		return
 	}

@@ -3,6 +3,7 @@ package fanout
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -354,4 +355,48 @@ func TestSealBoundsPolicies(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowOwner holds a hook up.
+type slowOwner struct {
+	fakeOwner
+	begun, goOn chan struct{}
+}
+
+func (o *slowOwner) Dropped(*Topic, uint64) {
+	close(o.begun)
+	<-o.goOn
+}
+
+// Told waits for hooks that another goroutine is calling.
+func TestToldWaitsForHooks(t *testing.T) {
+	e := New(Config{})
+	topic := newTopic(e)
+	o := &slowOwner{begun: make(chan struct{}), goOn: make(chan struct{})}
+	conn := newConn()
+	s := e.NewSubscriber(conn, o)
+	if _, err := topic.Join(s, &Rule{Overflow: DropNewest, N: 1}, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	conn.stall(1)
+	publish(t, topic, "a", "b")
+	<-o.begun
+	s.Detach()
+	told := make(chan struct{})
+	go func() {
+		s.Told()
+		close(told)
+	}()
+	for range 1000 {
+		runtime.Gosched()
+	}
+	select {
+	case <-told:
+		t.Error("Told has returned while a hook was running")
+	default:
+	}
+	close(o.goOn)
+	<-told
+	conn.fail(errors.New("closed"))
+	await(t, e)
 }

@@ -50,6 +50,9 @@ func (s *Subscriber) release(next **begun) {
 	for {
 		v.look(s, next, full)
 		if s.happen != nil {
+			if len(list) == 0 {
+				s.telling.Add(1) // before the bit is given up: who takes it next finds it raised
+			}
 			list = append(list, s.happen)
 			s.happen = nil
 		}
@@ -62,6 +65,9 @@ func (s *Subscriber) release(next **begun) {
 	s.e.visitors.Put(v)
 	for _, h := range list {
 		s.tell(h)
+	}
+	if len(list) > 0 {
+		s.telling.Add(-1)
 	}
 }
 

@@ -56,7 +56,8 @@ func (m *Member) await(l *rate.Limiter, need float64, now int64) (tokens float64
 	if tokens >= need {
 		return tokens, true
 	}
-	m.sub.visitAt(now + int64(math.Ceil((need-tokens)/float64(l.Limit())*1e9)) + 1)
+	wait := math.Ceil((need-tokens)/float64(l.Limit())*1e9) + 1
+	m.sub.visitAt(after(now, time.Duration(min(wait, float64(never/2)))))
 	return tokens, false
 }
 

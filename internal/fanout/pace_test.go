@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -265,4 +266,41 @@ func TestFlushEvery(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Times beyond what a clock counts do not come, and hold nothing else up.
+func TestTimesThatDoNotCome(t *testing.T) {
+	bubble(t, Config{WriteTimeout: 24 * time.Hour}, func(t *testing.T, e *Engine) {
+		e.At(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), func() { t.Error("the year 9999 has come") })
+		topic := newTopic(e)
+		var members []*Member
+		var clients []*client
+		for _, r := range []*Rule{
+			{Overflow: DropOldest, N: 10, Limit: 1e-300, Burst: 1},
+			{Overflow: DropOldest, N: 10, ByteLimit: 1e-300, ByteBurst: 1},
+			{Overflow: DropOldest, N: 10, Flush: math.MaxInt64},
+			{Overflow: Evict, N: 1, Age: math.MaxInt64},
+		} {
+			c := newClient(e)
+			c.conn.stall(8)
+			clients = append(clients, c)
+			members = append(members, c.join(t, topic, r))
+		}
+		for range 4 {
+			publish(t, topic, "x")
+		}
+		fired := false
+		e.At(time.Now().Add(time.Hour), func() { fired = true })
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if !fired {
+			t.Error("a timer of an hour has not fired")
+		}
+		for i, m := range members {
+			if a := m.Tally(); a.Pending == 0 || a.Evicted > 0 {
+				t.Errorf("member %d: %+v", i, a)
+			}
+			clients[i].Detach()
+		}
+	})
 }

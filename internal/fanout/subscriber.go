@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -66,7 +67,8 @@ type Subscriber struct {
 	feed  Feed // nil for a connection
 	owner Owner
 
-	mail atomic.Pointer[queue.Mailbox] // made on first use
+	mail    atomic.Pointer[queue.Mailbox] // made on first use
+	telling atomic.Int32                  // goroutines that call hooks; raised by the owner of the write bit
 
 	// Guarded by the write bit.
 	subs   []*Member
@@ -211,6 +213,13 @@ func (s *Subscriber) Detach() {
 		s.e.timers.mu.Lock()
 		s.e.dropTimerLocked(timer)
 		s.e.timers.mu.Unlock()
+	}
+}
+
+// Told returns when the hooks for what happened before the call have returned. It must not be called by a hook.
+func (s *Subscriber) Told() {
+	for s.telling.Load() > 0 {
+		runtime.Gosched() // hooks do not block
 	}
 }
 

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"container/heap"
+	"math"
 	"sync"
 	"time"
 )
@@ -48,10 +49,26 @@ func (h *timerHeap) Pop() any {
 	return t
 }
 
+const (
+	never    = math.MaxInt64 // a time that does not come
+	lastYear = 2262          // the last that unix nanoseconds reach
+)
+
+// after returns the time d after now, or never.
+func after(now int64, d time.Duration) int64 {
+	if int64(d) > never-now {
+		return never
+	}
+	return now + int64(d)
+}
+
 // At calls f, in a goroutine of the engine, once the time is when. The returned function cancels it; it does not wait
 // for an f that has begun. f must be quick: the engine's other timers wait for it.
 func (e *Engine) At(when time.Time, f func()) (cancel func()) {
-	t := &timer{at: when.UnixNano(), index: -1, f: f}
+	t := &timer{at: never, index: -1, f: f}
+	if when.Year() < lastYear {
+		t.at = when.UnixNano()
+	}
 	e.timers.mu.Lock()
 	e.addTimerLocked(t)
 	e.timers.mu.Unlock()

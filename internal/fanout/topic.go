@@ -354,7 +354,7 @@ func (t *Topic) trim() {
 
 // boundary returns the first tick of the grid of interval d after now, both in unix nanoseconds.
 func (t *Topic) boundary(now int64, d time.Duration) int64 {
-	return now + int64(d) - (now-t.grid)%int64(d)
+	return after(now-(now-t.grid)%int64(d), d)
 }
 
 // tickAt has the topic visited at the given time. One item serves all members.
