@@ -34,7 +34,8 @@ func Example_ticker() {
 			ticks.Publish(context.Background(), Tick{"ACME", 100 + float64(t.UnixMilli()%1000)/100})
 		}
 	}()
-	log.Fatal(http.ListenAndServe("localhost:8080", nil))
+	server := http.Server{Addr: "localhost:8080", ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.ListenAndServe())
 }
 
 func ExampleNewTopic() {

@@ -158,8 +158,8 @@ func MaxBytes(n int64) Policy {
 // last value of every key always arrives. What was replaced is counted as
 // coalesced.
 //
-// The count of the overflow part does not apply then; Limits.Keys bounds the
-// number of keys. For received messages, which have no keys, it keeps the last
+// The overflow and bytes parts do not apply then, since the last values have
+// to arrive; Limits.Keys bounds the number of keys. For received messages, which have no keys, it keeps the last
 // one.
 func Coalesce() Policy {
 	return Policy{conflateSet: true, conflate: true}

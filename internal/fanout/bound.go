@@ -66,7 +66,7 @@ func (v *visitor) expel(m *Member, head uint64) {
 	}
 	over := n > r.N || n > 1 && r.MaxBytes > 0 && bytes > r.MaxBytes
 	if r.Overflow == Block {
-		over = n >= r.N || n > 1 && r.MaxBytes > 0 && bytes > r.MaxBytes
+		over = n >= r.N || bytes >= r.blockBytes() // what makes publishers wait, see hasFill
 	}
 	if !over {
 		return

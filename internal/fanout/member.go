@@ -25,12 +25,14 @@ const (
 type Member struct {
 	// cursor is the first offset not yet decided, or taken into the backlog. The owner of the subscriber's write bit stores
 	// it and never moves it back; workers load it to skip who is up to date, and to trim the log below all claims.
-	cursor  atomic.Uint64
-	pending atomic.Uint32 // entries in the frame begun; stored by the owner of the write bit
-	fill    atomic.Uint32 // rule.N if the rule blocks, else 0; stored by the owner of the write bit, loaded by publishers
-	lagging atomic.Bool   // on Topic.lag; stored under Topic.lagMu
-	ticks   atomic.Bool   // waits for the topic's next tick; stored by the owner of the write bit, loaded by workers
-	lagAt   int           // there; guarded by Topic.lagMu
+	cursor       atomic.Uint64
+	pending      atomic.Uint32 // entries in the frame begun; stored by the owner of the write bit
+	fill         atomic.Uint32 // rule.N if the rule blocks, else 0; stored by the owner of the write bit, loaded by publishers
+	fillBytes    atomic.Int64  // the bytes at which they wait; stored by the owner of the write bit
+	pendingBytes atomic.Int64  // of the frame begun; stored by the owner of the write bit
+	lagging      atomic.Bool   // on Topic.lag; stored under Topic.lagMu
+	ticks        atomic.Bool   // waits for the topic's next tick; stored by the owner of the write bit, loaded by workers
+	lagAt        int           // there; guarded by Topic.lagMu
 
 	sub   *Subscriber
 	topic *Topic
@@ -102,22 +104,24 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 func (m *Member) setRule(r *Rule, where func(any) bool) {
 	m.rule, m.where = r, where
 	m.fill.Store(uint32(min(r.blocks(), math.MaxInt32)))
+	m.fillBytes.Store(r.blockBytes())
 	m.plain = where == nil && !r.paced() && !r.Pack
 }
 
-// countBlockLocked keeps the number of members that block and the least N among them. That N stays until nobody blocks: too
-// small only makes publishers look at the members sooner.
+// countBlockLocked keeps the number of members that block and the least bounds among them. Those stay until nobody
+// blocks: too small only makes publishers look at the members sooner.
 func (t *Topic) countBlockLocked(r *Rule, d int64) {
-	fill := int64(r.blocks())
-	if fill == 0 {
+	if r.blocks() == 0 {
 		return
 	}
 	n := t.blocks.Load() + d
-	switch least := t.minBlock.Load(); {
-	case n == 0:
+	if n == 0 || d > 0 && n == 1 {
 		t.minBlock.Store(math.MaxInt64)
-	case d > 0 && (n == 1 || fill < least):
-		t.minBlock.Store(fill)
+		t.minBytes.Store(math.MaxInt64)
+	}
+	if d > 0 {
+		t.minBlock.Store(min(t.minBlock.Load(), int64(r.blocks())))
+		t.minBytes.Store(min(t.minBytes.Load(), r.blockBytes()))
 	}
 	t.blocks.Store(n)
 }
@@ -351,11 +355,22 @@ func addressed(e *queue.Entry, id uint64) bool {
 	return !slices.Contains(e.Except, id) && (e.Only == nil || slices.Contains(e.Only, id))
 }
 
-// outstanding returns how many values of the log are pending. Any goroutine may call it.
-func (m *Member) outstanding(head uint64) uint64 {
-	n := uint64(m.pending.Load())
-	if c := m.cursor.Load(); c < head {
-		n += head - c
+// hasFill reports whether Block makes publishers wait for m. Any goroutine may call it.
+func (m *Member) hasFill(head uint64) bool {
+	fill := uint64(m.fill.Load())
+	if fill == 0 {
+		return false
 	}
-	return n
+	n, bytes := uint64(m.pending.Load()), m.pendingBytes.Load()
+	if c := m.cursor.Load(); c < head {
+		_, more, _ := m.topic.log.Pending(c)
+		n, bytes = n+head-c, bytes+more
+	}
+	return n >= fill || bytes >= m.fillBytes.Load()
+}
+
+// begin notes what the frame begun stands for. Callers own the write bit.
+func (m *Member) begin(count uint32, bytes int64) {
+	m.pending.Store(count)
+	m.pendingBytes.Store(bytes)
 }

@@ -201,7 +201,7 @@ func (b *batch) short(m *Member, n int) (sent uint64) {
 			continue
 		}
 		s.begun = &begun{rest: frame[n:], member: m, entry: e, size: int64(e.Size), count: 1}
-		m.pending.Store(1)
+		m.begin(1, int64(e.Size))
 		m.sent += sent
 		m.cursor.Store(b.from + uint64(i) + 1)
 		return sent

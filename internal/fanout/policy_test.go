@@ -433,3 +433,47 @@ func TestTimers(t *testing.T) {
 		}
 	})
 }
+
+// Block counts bytes as it counts values: one is always admitted, then publishers wait until it has left or is too old.
+func TestBlockBytes(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		c := newClient(e)
+		size := int64(entry("0123456789").Size)
+		m := c.join(t, topic, &Rule{Overflow: Block, N: 100, Age: time.Second, MaxBytes: 2 * size})
+		c.conn.stall(0)
+		start := time.Now()
+		publish := func(texts ...string) {
+			for _, text := range texts {
+				if err := topic.Publish(t.Context(), entry(text)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		publish("0123456789", "0123456789")
+		if d := time.Since(start); d != 0 {
+			t.Errorf("two values within the bound were published after %v", d)
+		}
+		go func() {
+			time.Sleep(300 * time.Millisecond)
+			c.conn.stall(int(size))
+		}()
+		publish(strings.Repeat("x", 100)) // larger than the bound, beside one that is within
+		if d := time.Since(start); d != 300*time.Millisecond {
+			t.Errorf("published after %v", d)
+		}
+		publish("y")
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("published after %v", d)
+		}
+		synctest.Wait()
+		if c.owner.told() != (told{slow: 1}) {
+			t.Errorf("owner was told %+v", c.owner.told())
+		}
+		c.conn.fail(os.ErrClosed)
+		synctest.Wait()
+		balanced(t, "member", m.Tally())
+		c.Detach()
+		resting(t, topic)
+	})
+}

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -45,6 +46,14 @@ func (r *Rule) blocks() int {
 		return 0
 	}
 	return r.N
+}
+
+// blockBytes returns how many bytes pending make publishers wait.
+func (r *Rule) blockBytes() int64 {
+	if r.MaxBytes > 0 {
+		return r.MaxBytes
+	}
+	return math.MaxInt64
 }
 
 // Tally is the exact account of a subscription, a topic or a hub, in values:

@@ -75,6 +75,7 @@ type Topic struct {
 	sockets  atomic.Int64             // members that write frames
 	blocks   atomic.Int64             // members with Block
 	minBlock atomic.Int64             // the least N among them, until there are none
+	minBytes atomic.Int64             // the least MaxBytes, likewise
 
 	// Claims on the log.
 	lagMu sync.Mutex
@@ -258,17 +259,19 @@ func (t *Topic) mark() {
 	}
 }
 
-// blocked reports whether a member with Block has as many values pending as it may.
+// blocked reports whether a member with Block has as many values, or bytes, pending as it may.
 func (t *Topic) blocked() bool {
 	head := t.log.Head()
-	least := uint64(t.minBlock.Load())
 	t.lagMu.Lock()
 	defer t.lagMu.Unlock()
-	if head-t.done >= least {
-		return true // not offered yet
+	if head > t.done { // not offered to everybody yet
+		_, bytes, _ := t.log.Pending(t.done)
+		if head-t.done >= uint64(t.minBlock.Load()) || bytes >= t.minBytes.Load() {
+			return true
+		}
 	}
 	for _, m := range t.lag {
-		if fill := uint64(m.fill.Load()); fill > 0 && m.outstanding(head) >= fill {
+		if m.hasFill(head) {
 			return true
 		}
 	}

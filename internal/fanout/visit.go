@@ -168,7 +168,7 @@ func (s *Subscriber) settle(b *begun) {
 	s.begun = nil
 	m := b.member
 	if m != nil {
-		m.pending.Store(0)
+		m.begin(0, 0)
 	}
 	switch {
 	case b.err == nil && m != nil:

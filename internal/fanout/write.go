@@ -83,7 +83,7 @@ func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 				b.rest = v.picks[j].frame[n:]
 			}
 			if src.m != nil {
-				src.m.pending.Store(b.count)
+				src.m.begin(b.count, b.size)
 			}
 			s.begun = b
 			if src.m == nil {
