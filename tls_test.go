@@ -18,13 +18,12 @@ import (
 func TestCloseOverTLS(t *testing.T) {
 	h := newHub(t)
 	server := httptest.NewTLSServer(h.Handler(func(ctx context.Context, s *wshub.Session) error {
-		for msg := range s.Messages() {
+		if msg, ok := <-s.Messages(); ok {
 			for range 100 {
 				if err := s.Send(ctx, msg); err != nil {
 					return err
 				}
 			}
-			return nil
 		}
 		return nil
 	}))
