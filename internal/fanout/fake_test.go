@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 )
 
 // unlimited is the room of a connection whose peer reads.
-const unlimited = 1 << 60
+const unlimited = math.MaxInt32
 
 // fakeConn is a connection whose peer reads when the test says so: it has room for a number of bytes, takes what fits
 // and parses it into frames.
