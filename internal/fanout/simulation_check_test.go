@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,7 +52,7 @@ func (m *simMember) offers() (values []simValue, exact bool) {
 
 // received returns the numbers of the values that m got, in order of arrival.
 func (m *simMember) received() (got []simValue) {
-	first, last := 0, 1<<60
+	first, last := 0, math.MaxInt
 	if len(m.replay) > 0 {
 		first = m.topic.values[m.replay[0]].g
 	} else if m.join < len(m.topic.values) {
