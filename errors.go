@@ -41,6 +41,11 @@ var (
 	// ErrNotMember says that a session is not in the topic.
 	ErrNotMember = errors.New("wshub: not a member")
 
+	// ErrKey: the key of a value cannot stand for anything, since it is not
+	// equal to itself (a NaN is in it) or cannot be compared. Nothing was
+	// published.
+	ErrKey = errors.New("wshub: invalid key")
+
 	// ErrPolicy says that a policy cannot be parsed, or cannot work where it is
 	// used. The error names the parts in conflict.
 	ErrPolicy = errors.New("wshub: invalid policy")

@@ -122,7 +122,8 @@ func (s *Session) Ended() (time.Time, bool) {
 }
 
 // Done returns a channel that is closed when the session has ended entirely: the connection is closed, the SessionFunc
-// has returned, all memberships are over, the EventDisconnected is out.
+// has returned, all memberships are over, the EventDisconnected is out. Inside the SessionFunc wait for its context
+// instead: Done waits for the SessionFunc.
 func (s *Session) Done() <-chan struct{} {
 	s.mu.Lock()
 	if s.done != nil {

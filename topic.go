@@ -114,7 +114,7 @@ func (t Topic[T]) Name() string {
 //
 // It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
-// [ErrUTF8], [ErrKind], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error.
+// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error.
 func (t Topic[T]) Publish(ctx context.Context, v T) error {
 	return t.st.publish(ctx, &v, nil, nil)
 }
@@ -165,7 +165,7 @@ func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except
 	case errors.Is(err, queue.ErrKeys):
 		return ErrTooManyKeys
 	case errors.Is(err, queue.ErrBadKey):
-		return err
+		return fmt.Errorf("%w: %w", ErrKey, err)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ErrPendingFull, err)
 	}

@@ -636,7 +636,7 @@ func TestPublishErrorIsItsOwn(t *testing.T) {
 	defer topic.Subscribe(t.Context()).Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := topic.Publish(ctx, math.NaN()); err == nil || errors.Is(err, wshub.ErrPendingFull) {
+	if err := topic.Publish(ctx, math.NaN()); !errors.Is(err, wshub.ErrKey) || errors.Is(err, wshub.ErrPendingFull) {
 		t.Errorf("Publish: %v", err)
 	}
 }

@@ -117,7 +117,8 @@ const shutdownReason = "server shutting down"
 // Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It returns
 // when the last session has ended, streams are closed, and no goroutine of the hub remains; readers of events have up to
 // 1 s to take the last ones. When ctx ends first the rest is closed at once, as by
-// [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Close.
+// [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Close; a SessionFunc that
+// calls it and waits waits for itself.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	empty := h.begin(func(s *Session) {
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
