@@ -12,7 +12,7 @@ type backlog struct {
 	held  []*queue.Entry // in [first, len): oldest first, all before the cursor
 	first int
 	size  int64 // bytes of what is held
-	since int64 // when the replay was offered, unix nanoseconds
+	since int64 // when the replay was offered, or the first value was kept, unix nanoseconds
 
 	line line
 
@@ -40,6 +40,14 @@ func (b *backlog) next(dst []*queue.Entry, n int) []*queue.Entry {
 func (b *backlog) push(e *queue.Entry) {
 	b.held = append(b.held, e)
 	b.size += int64(e.Size)
+}
+
+// keep is push for a value that expel may have to know the age of.
+func (b *backlog) keep(e *queue.Entry) {
+	if b.len() == 0 {
+		b.since = e.Time
+	}
+	b.push(e)
 }
 
 // pop gives the first n values up.

@@ -20,25 +20,28 @@ func (v *visitor) overflow(s *Subscriber) {
 func (v *visitor) bound(m *Member, head, bound uint64) {
 	s := m.sub
 	defer s.markLate(m)
-	sealed := s.seal != 0
+	sealed, expels := s.seal != 0, false
 	switch {
 	case m.rule.Coalesce:
 		m.conflate(v, head, bound)
 	case m.rule.Overflow == DropNewest:
 		m.keepFirst(v, head, bound)
-	case m.rule.Overflow == DropOldest && sealed:
-		// Within its bounds when it was sealed. What came later must push nothing out.
-		m.absorb(v, head, bound, m.backlogOf().push)
-	case m.rule.Overflow == DropOldest:
+	case m.rule.Overflow == DropOldest && !sealed:
 		m.keepLast(v, head)
 		m.topic.wake()
 	default:
-		v.expel(m, head)
-		sealed = false
+		expels = m.rule.Overflow != DropOldest
+		if sealed {
+			// What came after the seal will not be written. It must push nothing out, and nobody.
+			m.absorb(v, head, bound, m.backlogOf().keep)
+		}
 	}
 	if cursor := m.cursor.Load(); sealed && cursor < head { // the backlog has all that was stamped before the seal
 		m.undo(causeLeft, head-cursor)
 		m.cursor.Store(head)
+	}
+	if expels && !s.filterFailed() {
+		v.expel(m, head)
 	}
 	// So far the pass under way claims what is left, or m does. With Block the frame begun is enough: publishers count it.
 	switch cursor := m.cursor.Load(); {

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -113,4 +114,35 @@ func TestJoinBesidePasses(t *testing.T) {
 	await(t, e)
 	wants(t, "client", c.conn.received(), "2 3 4 5 6 7 8")
 	resting(t, topic)
+}
+
+// A write that fails leaves nothing of the subscriber in the scratch of the worker.
+func TestScratchOfAFailedWrite(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		c := newClient(e)
+		c.join(t, topic, &Rule{Overflow: Evict, N: 100, Age: time.Hour, Pack: true})
+		c.lock()
+		publish(t, topic, "1", "2", "3")
+		c.conn.fail(os.ErrClosed)
+		v := new(visitor)
+		v.look(c.Subscriber, nil, false)
+		for _, src := range v.sources[:cap(v.sources)] {
+			if src.m != nil {
+				t.Error("a member is left")
+			}
+			for _, x := range src.entries[:cap(src.entries)] {
+				if x != nil {
+					t.Fatal("an entry is left")
+				}
+			}
+		}
+		for _, p := range v.picks[:cap(v.picks)] {
+			if p.entry != nil {
+				t.Fatal("a pick is left")
+			}
+		}
+		c.release(nil)
+		c.Detach()
+	})
 }

@@ -24,7 +24,7 @@
 //
 // # Locks
 //
-// In the order in which they nest: the write bit, Topic.pubMu, Topic.mu or Topic.lagMu, the log's lock, timers.mu,
-// Engine.mu. None is held across a write, a channel operation or the owner's hooks; filters run under the write bit and
-// must not call back.
+// In the order in which they nest: the write bit, Topic.pubMu, Topic.mu, Topic.lagMu, then one of the log's or the
+// mailbox's lock, Topic.spaceMu, timers.mu and Engine.mu. Writes that do not wait, and filters, run under the write bit
+// alone; filters must not call back. None is held across anything that waits, or the owner's hooks.
 package fanout

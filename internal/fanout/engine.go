@@ -127,7 +127,8 @@ func (e *Engine) schedule(t *Topic) {
 
 // pushLocked queues the topic and sees that there is a worker for it.
 func (e *Engine) pushLocked(t *Topic) {
-	if e.first > 0 && len(e.runs) == cap(e.runs) {
+	// With half of the places free, at least, a move pays for as many pushes; with one free every push would move all.
+	if e.first > len(e.runs)/2 && len(e.runs) == cap(e.runs) {
 		n := copy(e.runs, e.runs[e.first:])
 		clear(e.runs[n:])
 		e.runs, e.first = e.runs[:n], 0

@@ -7,21 +7,22 @@ import (
 )
 
 // line is what a lagging member owes under Coalesce: the newest value of each key. The turn is the key's whose value was
-// sent longest ago; a key that was not sent since the member fell behind counts from when it came. A newer value takes its key's place.
+// sent longest ago; a key that was not sent since the member fell behind counts from when it came. A newer value takes
+// its key's place.
 //
 // So between two values of a key that has changed by then, each other key is sent at most once: of n keys that keep
 // changing, each is among any n values sent. A line by arrival does not give that: there, of 1,000 keys in turn, twice
 // as fast as they were read, some came after 1,002 values, since they had lined up behind keys sent after them. A ring
 // of all keys gave 1,169 while it filled.
 //
-// It costs 20 bytes a key (16 and 4 while it has a value) that has changed since the member fell behind, until it has caught up. A value is kept by
-// reference, not left to the log's table of newest values: a member with a filter may owe an older one.
+// It costs 16 bytes a key that has changed since the member fell behind, and 4 more while the key has a value, until the
+// member has caught up. A value is kept by reference, not left to the log's table of newest values: a member with a
+// filter may owe an older one.
 type line struct {
 	keys  []turn   // by slot
 	heap  []uint32 // slots of keys with a value, a binary heap by turn
 	out   []uint32 // slots taken off the heap by next, in turn
 	clock uint32   // the last turn given
-	size  int64    // bytes of the values
 }
 
 // turn is a key's state in a line.
@@ -43,14 +44,11 @@ func (x *line) enter(l *queue.Log, e *queue.Entry) (superseded bool) {
 		l.Hold(e.Slot)
 		k.since = x.tick()
 	}
-	if superseded = k.entry != nil; superseded {
-		x.size -= int64(k.entry.Size)
-		k.entry = e
-	} else {
-		k.entry = e
+	superseded = k.entry != nil
+	k.entry = e
+	if !superseded {
 		x.push(e.Slot)
 	}
-	x.size += int64(e.Size)
 	return superseded
 }
 
@@ -94,7 +92,6 @@ func (x *line) next(dst []*queue.Entry, n int) []*queue.Entry {
 func (x *line) sent(l *queue.Log, n int) {
 	for _, slot := range x.out[:n] {
 		k := &x.keys[slot]
-		x.size -= int64(k.entry.Size)
 		k.entry = nil
 		k.since = x.tick()
 	}

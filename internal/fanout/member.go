@@ -84,10 +84,15 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 		s.release(nil)
 		return ErrStopped
 	}
-	m.topic.mu.Lock()
-	m.topic.countBlockLocked(r, 1)
-	m.topic.countBlockLocked(m.rule, -1)
-	m.topic.mu.Unlock()
+	t := m.topic
+	t.mu.Lock()
+	if r.blocks() > 0 && m.rule.blocks() > 0 && t.blocks.Load() == 1 { // nobody else's bounds are among the least
+		t.minBlock.Store(int64(r.blocks()))
+		t.minBytes.Store(r.blockBytes())
+	}
+	t.countBlockLocked(r, 1) // first: with nobody counted in between, publishers would look at no bound
+	t.countBlockLocked(m.rule, -1)
+	t.mu.Unlock()
 	m.setRule(r, where)
 	m.ticks.Store(false)
 	if b := m.backlog; b != nil {
@@ -109,7 +114,7 @@ func (m *Member) setRule(r *Rule, where func(any) bool) {
 }
 
 // countBlockLocked keeps the number of members that block and the least bounds among them. Those stay until nobody
-// blocks: too small only makes publishers look at the members sooner.
+// blocks, or only one does and it is updated: too small only makes publishers wait for the pass under way sooner.
 func (t *Topic) countBlockLocked(r *Rule, d int64) {
 	if r.blocks() == 0 {
 		return
@@ -207,6 +212,9 @@ func (t *Topic) insert(m *Member, replay int) error {
 	if len(held) > 0 {
 		b := m.backlogOf()
 		b.since = time.Now().UnixNano()
+		// Offered before any is filtered, so that no account shows more decided than offered.
+		m.account().Offered += uint64(len(held))
+		t.totals.offered.Add(uint64(len(held)))
 		for _, e := range held {
 			if m.admits(e) {
 				b.push(e)
@@ -214,8 +222,6 @@ func (t *Topic) insert(m *Member, replay int) error {
 				m.filtered(1)
 			}
 		}
-		m.account().Offered += uint64(len(held))
-		t.totals.offered.Add(uint64(len(held)))
 	}
 	return nil
 }

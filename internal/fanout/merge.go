@@ -8,6 +8,7 @@ type source struct {
 	entries  []*queue.Entry // oldest first
 	next     int            // the first entry not picked and not refused
 	refused  uint64         // by the filter, among entries[:next]
+	asked    int            // entries[:asked] have been through the filter: the last may wait at next, admitted
 	quota    int            // entries that pacing still allows
 	bytes    float64        // bytes that pacing still allows
 	held     bool           // entries are the backlog's, not the log's
@@ -38,6 +39,23 @@ func (v *visitor) addSource() *source {
 	src := &v.sources[len(v.sources)-1]
 	*src = source{entries: src.entries[:0], quota: int(^uint(0) >> 1), bytes: -1}
 	return src
+}
+
+// dropSource takes the last source back.
+func (v *visitor) dropSource() {
+	last := len(v.sources) - 1
+	clear(v.sources[last].entries)
+	v.sources[last].m = nil
+	v.sources = v.sources[:last]
+}
+
+// forget lets go of all that the sources and picks refer to; the scratch may lie in the pool for long.
+func (v *visitor) forget() {
+	for len(v.sources) > 0 {
+		v.dropSource()
+	}
+	clear(v.picks)
+	v.picks = v.picks[:0]
 }
 
 // offer makes a source of what m has pending and may send now; it reports whether there is more beyond the bound.
@@ -84,14 +102,14 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 	}
 	switch {
 	case !held && (later || cursor >= head):
-		v.sources = v.sources[:len(v.sources)-1]
+		v.dropSource()
 		if later && s.seal != 0 {
 			m.finish(causeLeft) // all that is left was published after the seal
 		} else if !later && m.lagging.Load() {
 			t.dropLag(m)
 		}
 	case m.rule.paced() && s.seal == 0 && !v.allow(m, src):
-		v.sources = v.sources[:len(v.sources)-1]
+		v.dropSource()
 		v.bound(m, head, bound)
 		return false // a timer has been set
 	default:
@@ -146,10 +164,13 @@ func (src *source) peek(bound uint64) *queue.Entry {
 		if e.Stamp > bound || src.quota <= 0 {
 			return nil
 		}
-		if !src.held && src.m != nil && !src.m.admits(e) {
-			src.next++
-			src.refused++
-			continue
+		if !src.held && src.m != nil && src.next >= src.asked {
+			src.asked = src.next + 1
+			if !src.m.admits(e) {
+				src.next++
+				src.refused++
+				continue
+			}
 		}
 		if src.bytes >= 0 && float64(min(e.Size, src.m.rule.ByteBurst)) > src.bytes {
 			return nil

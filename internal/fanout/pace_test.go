@@ -304,3 +304,25 @@ func TestTimesThatDoNotCome(t *testing.T) {
 		}
 	})
 }
+
+// The bound of the only member with Block is the one it has now, not the least it ever had.
+func TestUpdateOfTheOnlyBlock(t *testing.T) {
+	e := New(Config{Workers: 1})
+	topic := newTopic(e)
+	c := newClient(e)
+	m := c.join(t, topic, &Rule{Overflow: Block, N: 1, MaxBytes: 1, Age: time.Hour})
+	if err := m.Update(&Rule{Overflow: Block, N: 10, Age: time.Hour}, nil); err != nil {
+		t.Fatal(err)
+	}
+	writing, cont := make(chan bool, 100), make(chan bool)
+	c.conn.hook = func() { writing <- true; <-cont }
+	publish(t, topic, "1")
+	<-writing // the pass is under way, and stays so
+	for i := range 5 {
+		if err := topic.TryPublish(entry("x")); err != nil {
+			t.Errorf("publish %d: %v", i+2, err)
+		}
+	}
+	close(cont)
+	await(t, e)
+}

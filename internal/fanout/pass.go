@@ -132,6 +132,7 @@ func (v *visitor) batch(t *Topic, from, head uint64, c Conn) *batch {
 	}
 	b := &v.batches[len(v.batches)-1]
 	b.from, b.compressed, b.picky = from, compressed, false
+	clear(b.entries) // of the place it was for before
 	entries := t.enough(b.entries[:0], from, head)
 	buf := b.buf[:0]
 	n := 0

@@ -78,6 +78,7 @@ func (v *visitor) look(s *Subscriber, next **begun, full bool) {
 		s.happen.flushed = true // nothing more will come
 	}
 	s.forgetLate()
+	v.forget() // a round that ended the data has left them
 	if len(v.scratch) > 0 {
 		clear(v.scratch[:cap(v.scratch)])
 		v.scratch = v.scratch[:0]
@@ -131,7 +132,7 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 		src.entries = mb.Read(src.entries, readMax)
 		src.more = mb.Len() > len(src.entries)
 		if src.entries[0].Stamp > bound {
-			v.sources = v.sources[:len(v.sources)-1]
+			v.dropSource()
 			later = true
 		}
 	}

@@ -132,10 +132,6 @@ func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 			m.topic.dropLag(m)
 		}
 	}
-	for i := range v.sources {
-		clear(v.sources[i].entries)
-		v.sources[i].m = nil
-	}
-	clear(v.picks)
+	v.forget()
 	return moved
 }
