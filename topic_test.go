@@ -3,92 +3,16 @@ package wshub_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/wshub-go/wshub"
 	"github.com/wshub-go/wshub/wshubtest"
 )
-
-type price struct {
-	Symbol string `json:"symbol"`
-	Value  int    `json:"value"`
-}
-
-func (p price) key() string { return p.Symbol }
-
-// newHub returns a hub that is shut down with the test, which has to go through.
-func newHub(t *testing.T, opts ...wshub.Option) *wshub.Hub {
-	t.Helper()
-	h, err := wshub.New(opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := h.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-	})
-	return h
-}
-
-func newTopic[T any](t *testing.T, h *wshub.Hub, name string, p wshub.Policy, opts ...wshub.TopicOption[T]) wshub.Topic[T] {
-	t.Helper()
-	topic, err := wshub.NewTopic(h, name, p, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return topic
-}
-
-// sessions returns n sessions and their clients. Their handlers return when the sessions end.
-func sessions(t *testing.T, h *wshub.Hub, n int, opts ...wshubtest.DialOption) ([]*wshub.Session, []*wshubtest.Client) {
-	t.Helper()
-	arrived := make(chan *wshub.Session)
-	handler := h.Handler(func(ctx context.Context, s *wshub.Session) error {
-		arrived <- s
-		for range s.Messages() {
-		}
-		return nil
-	})
-	ss := make([]*wshub.Session, n)
-	cc := make([]*wshubtest.Client, n)
-	for i := range n {
-		cc[i] = wshubtest.Dial(t, handler, opts...)
-		ss[i] = <-arrived
-	}
-	return ss, cc
-}
-
-func publish[T any](t *testing.T, topic interface {
-	Publish(context.Context, T) error
-}, values ...T) {
-	t.Helper()
-	for _, v := range values {
-		if err := topic.Publish(context.Background(), v); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func join(t *testing.T, topic interface {
-	Join(context.Context, *wshub.Session) error
-}, ss ...*wshub.Session) {
-	t.Helper()
-	for _, s := range ss {
-		if err := topic.Join(context.Background(), s); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 func TestTopicFansOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -226,20 +150,6 @@ func newErr[T any](h *wshub.Hub, name string, p wshub.Policy) error {
 	return err
 }
 
-// A name nobody holds is free for another definition: what was used once costs nothing.
-func TestTopicNameIsForgotten(t *testing.T) {
-	h := newHub(t)
-	newTopic[price](t, h, "once", wshub.Policy{})
-	for range 100 {
-		runtime.GC()
-		if newErr[string](h, "once", wshub.Policy{}) == nil {
-			return
-		}
-		runtime.Gosched()
-	}
-	t.Error("the name is still bound")
-}
-
 func TestZeroTopic(t *testing.T) {
 	var topic wshub.Topic[int]
 	var family wshub.Family[int]
@@ -321,210 +231,6 @@ func TestMembershipErrors(t *testing.T) {
 	})
 }
 
-func TestFamily(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		rooms, err := wshub.NewFamily[string](h, "room", wshub.Policy{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ss, cc := sessions(t, h, 2)
-		for i, name := range []string{"go", "a/b.*>\x00 \U0001f389"} {
-			room, err := rooms.Topic(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			join(t, room, ss[i])
-			publish(t, room, name)
-			cc[i].ExpectText(name)
-		}
-		var names []string
-		for room := range rooms.All() {
-			names = append(names, room.Name())
-		}
-		slices.Sort(names)
-		if want := []string{"room/a/b.*>\x00 \U0001f389", "room/go"}; !slices.Equal(names, want) {
-			t.Errorf("rooms %q", names)
-		}
-		for _, bad := range []string{"", "\xff", strings.Repeat("x", 300)} {
-			if _, err := rooms.Topic(bad); !errors.Is(err, wshub.ErrName) {
-				t.Errorf("%q: %v", bad, err)
-			}
-		}
-		if _, err := wshub.NewFamily[string](h, "a/b", wshub.Policy{}); !errors.Is(err, wshub.ErrName) {
-			t.Errorf("prefix with a slash: %v", err)
-		}
-		if err := newErr[string](h, "room/go", wshub.Policy{}); !errors.Is(err, wshub.ErrTopicConflict) {
-			t.Errorf("a topic with the name of a room: %v", err)
-		}
-		// Everybody leaves: the rooms vanish, what they counted does not.
-		for i, s := range ss {
-			cc[i].Close(1000, "")
-			<-s.Done()
-		}
-		for i := range h.Topics() {
-			t.Errorf("topic %q lives", i.Name)
-		}
-		if got, want := rooms.Stats(), (wshub.Tally{Offered: 2, Sent: 2}); got != want {
-			t.Errorf("family %+v", got)
-		}
-		if got, want := h.Stats().Topics, (wshub.Tally{Offered: 2, Sent: 2}); got != want {
-			t.Errorf("hub %+v", got)
-		}
-		room, _ := rooms.Topic("go")
-		s, c := sessions(t, h, 1)
-		join(t, room, s...)
-		publish(t, room, "again")
-		c[0].ExpectText("again")
-	})
-}
-
-func TestTopicInfo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		topic := newTopic[price](t, h, "prices", wshub.Coalesce(), wshub.KeyBy(price.key))
-		if _, ok := h.Topic("prices"); ok {
-			t.Error("a topic nobody is in is listed")
-		}
-		ss, _ := sessions(t, h, 1)
-		join(t, topic, ss...)
-		stream := topic.Subscribe(t.Context())
-		defer stream.Close()
-		publish(t, topic, price{"A", 1})
-		synctest.Wait()
-		got, ok := h.Topic("prices")
-		if !ok || got.Members != 1 || got.Streams != 1 || got.Type != "wshub_test.price" || got.Tally.Offered != 2 {
-			t.Errorf("info %+v", got)
-		}
-		if names := slices.Collect(ss[0].Topics()); !slices.Equal(names, []string{"prices"}) {
-			t.Errorf("topics of the session %q", names)
-		}
-		ss[0].LeaveAll()
-		if names := slices.Collect(ss[0].Topics()); len(names) > 0 {
-			t.Errorf("topics of the session %q", names)
-		}
-	})
-}
-
-// Joins, leaves and publishes that chase a vanishing topic: who has joined gets what is published afterwards.
-func TestTopicRevives(t *testing.T) {
-	for _, p := range []wshub.Policy{{}, wshub.History(2, time.Hour)} {
-		t.Run(fmt.Sprint(p), func(t *testing.T) {
-			h := newHub(t)
-			topic := newTopic[int](t, h, "busy", p)
-			done := make(chan error)
-			for range 4 {
-				go func() {
-					for i := range 300 {
-						ctx, cancel := context.WithCancel(context.Background())
-						s := topic.Subscribe(ctx)
-						if err := topic.Publish(ctx, i); err != nil {
-							cancel()
-							done <- err
-							return
-						}
-						seen := false
-						for v := range s.C() {
-							if v == i {
-								seen = true
-								cancel()
-							}
-						}
-						cancel()
-						if !seen {
-							done <- fmt.Errorf("%d never came: %w", i, s.Err())
-							return
-						}
-					}
-					done <- nil
-				}()
-			}
-			for range 4 {
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
-			}
-			if a := topic.Stats(); a.Offered != a.Sent+a.Undelivered+a.Pending {
-				t.Errorf("account %+v", a)
-			}
-		})
-	}
-}
-
-func TestReplay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		topic := newTopic[int](t, h, "log", wshub.History(3, time.Minute))
-		publish(t, topic, 1, 2, 3, 4, 5)
-		ss, cc := sessions(t, h, 2)
-		join(t, topic.With(wshub.Replay(2)).Where(func(v int) bool { return v != 4 }), ss[0])
-		join(t, topic, ss[1])
-		publish(t, topic, 6)
-		for _, want := range []string{"5", "6"} {
-			cc[0].ExpectText(want)
-		}
-		cc[1].ExpectText("6")
-		cc[0].ExpectNothing()
-		cc[1].ExpectNothing()
-		if got, want := topic.Stats(), (wshub.Tally{Offered: 4, Sent: 3, Filtered: 1}); got != want {
-			t.Errorf("account %+v, want %+v", got, want)
-		}
-		ss[0].LeaveAll()
-		ss[1].LeaveAll()
-		if _, ok := h.Topic("log"); !ok {
-			t.Error("gone while it has a history")
-		}
-		time.Sleep(2 * time.Minute)
-		if _, ok := h.Topic("log"); ok {
-			t.Error("there although its history has aged")
-		}
-		join(t, topic.With(wshub.Replay(3)), ss[0])
-		cc[0].ExpectNothing()
-	})
-}
-
-func TestReplayByKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		topic := newTopic(t, h, "board", wshub.Compose(wshub.Coalesce(), wshub.History(10, 0)), wshub.KeyBy(price.key))
-		publish(t, topic, price{"A", 1}, price{"B", 2}, price{"A", 3})
-		ss, cc := sessions(t, h, 1)
-		join(t, topic.With(wshub.Replay(10)), ss[0])
-		publish(t, topic, price{"B", 4})
-		cc[0].ExpectJSON(price{"B", 2})
-		cc[0].ExpectJSON(price{"A", 3})
-		cc[0].ExpectJSON(price{"B", 4})
-		cc[0].ExpectNothing()
-	})
-}
-
-func TestUpdate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		topic := newTopic(t, h, "prices", wshub.Coalesce(), wshub.KeyBy(price.key))
-		ss, cc := sessions(t, h, 1)
-		join(t, topic, ss[0])
-		publish(t, topic, price{"A", 1}, price{"A", 2})
-		cc[0].ExpectJSON(price{"A", 1})
-		cc[0].ExpectJSON(price{"A", 2})
-		slow := topic.With(wshub.FlushEvery(time.Second)).Where(func(p price) bool { return p.Symbol != "B" })
-		if err := slow.Update(t.Context(), ss[0]); err != nil {
-			t.Fatal(err)
-		}
-		publish(t, topic, price{"A", 3}, price{"B", 1}, price{"A", 4})
-		cc[0].ExpectNothing()
-		time.Sleep(time.Second)
-		cc[0].ExpectJSON(price{"A", 4})
-		publish(t, topic, price{"A", 5})
-		if err := topic.With(wshub.Policy{}).Update(t.Context(), ss[0]); err != nil {
-			t.Fatal(err)
-		}
-		cc[0].ExpectJSON(price{"A", 5}) // nothing is lost
-		publish(t, topic, price{"B", 2})
-		cc[0].ExpectJSON(price{"B", 2})
-	})
-}
-
 // A panic in user code hurts the call or the session it was for, and nobody else.
 func TestCallbackPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -597,38 +303,6 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
-// Durations that nobody lives to see the end of are no durations in the past.
-func TestForever(t *testing.T) {
-	const forever = time.Duration(math.MaxInt64)
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		kept := newTopic[int](t, h, "kept", wshub.History(3, forever))
-		never := newTopic[int](t, h, "never", wshub.Compose(wshub.Coalesce(), wshub.FlushEvery(forever)))
-		trickle := newTopic[int](t, h, "trickle", wshub.Compose(wshub.Coalesce(), wshub.Rate(1e-300, 1)))
-		drip := newTopic[string](t, h, "drip", wshub.Compose(wshub.Coalesce(), wshub.RateBytes(1e-300, math.MaxInt32)))
-		soon := newTopic[int](t, h, "soon", wshub.Compose(wshub.Coalesce(), wshub.FlushEvery(time.Second)))
-		ss, cc := sessions(t, h, 1)
-		publish(t, kept, 1, 2)
-		join(t, never, ss[0])
-		join(t, soon, ss[0])
-		join(t, trickle, ss[0])
-		join(t, drip, ss[0])
-		publish(t, trickle, 5)
-		publish(t, drip, "6")
-		cc[0].ExpectText("5")
-		cc[0].ExpectText("6")
-		publish(t, trickle, 7)
-		publish(t, never, 7)
-		publish(t, soon, 3)
-		cc[0].ExpectText("3") // other timers go on
-		time.Sleep(time.Hour)
-		join(t, kept.With(wshub.Replay(3)), ss[0])
-		cc[0].ExpectText("1")
-		cc[0].ExpectText("2")
-		cc[0].ExpectNothing()
-	})
-}
-
 // An error that is not about room says so, whatever has become of the context.
 func TestPublishErrorIsItsOwn(t *testing.T) {
 	h := newHub(t)
@@ -639,47 +313,4 @@ func TestPublishErrorIsItsOwn(t *testing.T) {
 	if err := topic.Publish(ctx, math.NaN()); !errors.Is(err, wshub.ErrKey) || errors.Is(err, wshub.ErrPendingFull) {
 		t.Errorf("Publish: %v", err)
 	}
-}
-
-// What a filter or a stream sees after Publish has returned is not the caller's slice any more.
-func TestBytesOfStreamsAreOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, member := range []bool{false, true} {
-			h := newHub(t)
-			topic := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
-			messages := newTopic[wshub.Message](t, h, "messages", wshub.Policy{})
-			if member {
-				ss, _ := sessions(t, h, 1)
-				join(t, topic, ss[0])
-				join(t, messages, ss[0])
-			}
-			s, m := topic.Subscribe(t.Context()), messages.Subscribe(t.Context())
-			b := []byte("before")
-			publish(t, topic, b)
-			publish(t, messages, wshub.Binary(b))
-			copy(b, "after!")
-			if got := <-s.C(); string(got) != "before" {
-				t.Errorf("with member %v: %q", member, got)
-			}
-			if got := <-m.C(); got.Text() != "before" {
-				t.Errorf("with member %v: %q", member, got.Text())
-			}
-		}
-	})
-}
-
-// Values of an interface type may be nil.
-func TestNilValue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHub(t)
-		topic := newTopic[error](t, h, "errors", wshub.Policy{})
-		ss, cc := sessions(t, h, 1)
-		join(t, topic.Where(func(err error) bool { return err == nil }), ss[0])
-		s := topic.Subscribe(t.Context())
-		publish(t, topic, nil)
-		if err := <-s.C(); err != nil {
-			t.Error(err)
-		}
-		cc[0].ExpectText("null")
-	})
 }
