@@ -43,6 +43,7 @@ func TestVanishedTopicsAreSettled(t *testing.T) {
 			c.Abort()
 			<-s.Done()
 		}
+		synctest.Wait() // the goroutine that waited with the last frame takes note
 		p := &h.reg.past
 		p.mu.Lock()
 		left := len(p.pending)
