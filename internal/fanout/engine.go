@@ -62,9 +62,6 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// Clock returns the counter from which every stamp is taken.
-func (e *Engine) Clock() *atomic.Uint64 { return &e.clock }
-
 // Direct returns the account of all direct messages.
 func (e *Engine) Direct() Tally { return e.direct.tally(e.direct.offered.Load) }
 

@@ -18,23 +18,6 @@ type keyHistory struct {
 func (l *Log) Replay(n int, now time.Time) (entries []*Entry, from uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.replayLocked(n, now)
-}
-
-// ReplayHold is Replay for a coalescing reader, which takes the entries into its line: it holds the slot of each of them, once per
-// entry, before an append can make the history give one up. [Log.Unhold] takes that back. Slots held so may exceed
-// Config.MaxKeys by the history; no further key is taken until that is over.
-func (l *Log) ReplayHold(n int, now time.Time) (entries []*Entry, from uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	entries, from = l.replayLocked(n, now)
-	for _, e := range entries {
-		l.slots.claim(e.Slot)
-	}
-	return entries, from
-}
-
-func (l *Log) replayLocked(n int, now time.Time) (entries []*Entry, from uint64) {
 	head := l.head.Load()
 	if n <= 0 || l.cfg.History <= 0 {
 		return nil, head

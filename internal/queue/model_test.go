@@ -285,17 +285,7 @@ func runLog(t *testing.T, data []byte) {
 			n := in.next(16)
 			m.expire(time.Now())
 			want := m.history[max(0, len(m.history)-n):]
-			replay := l.Replay
-			if in.next(4) == 0 {
-				replay = l.ReplayHold
-				if n <= 0 {
-					want = nil
-				}
-				for _, e := range want {
-					m.holds[e.Key]++
-				}
-			}
-			got, from := replay(n, time.Now())
+			got, from := l.Replay(n, time.Now())
 			if !slices.Equal(got, want) || from != uint64(len(m.all)) {
 				if n > 0 || len(got) > 0 {
 					t.Fatalf("replay of %d is %v from %d, want %v from %d", n, offsets(got), from, offsets(want), len(m.all))

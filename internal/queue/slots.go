@@ -54,8 +54,8 @@ var stores = sync.Pool{New: func() any { return newStore() }}
 func newStore() *store { return &store{ids: make(map[any]uint32)} }
 
 // Hold says that a line uses the slots: they stand for their keys, and keep the newest entry of these, until as many calls of
-// [Log.Unhold]. A slot must be in use already, through an entry that the caller claims; else Hold panics. For the slots of
-// replayed entries, which nobody claims, there is [Log.ReplayHold].
+// [Log.Unhold]. A slot must be in use already, through an entry that the caller claims; else Hold panics. Replayed entries, which
+// nobody claims, stay out of the line for that reason.
 func (l *Log) Hold(slots ...uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
