@@ -175,6 +175,36 @@ func (a Audience) Close(ctx context.Context, code StatusCode, reason string) err
 	return nil
 }
 
+// Leave ends the membership of each session of the audience in the topic of the given full name, as [Topic.Leave] does. It does
+// not wait. Nobody in the audience is [ErrNoSession], nobody of it in the topic [ErrNotMember].
+func (a Audience) Leave(ctx context.Context, topic string) error {
+	if err := a.leave(topic); err != nil {
+		return fmt.Errorf("%v leaves %q: %w", a, clip(topic), err)
+	}
+	return nil
+}
+
+func (a Audience) leave(topic string) error {
+	sessions := a.sessions()
+	if len(sessions) == 0 {
+		return ErrNoSession
+	}
+	st := a.h.reg.living(topic)
+	if st == nil {
+		return ErrNotMember
+	}
+	n := 0
+	for _, s := range sessions {
+		if st.leave(s) {
+			n++
+		}
+	}
+	if n == 0 {
+		return ErrNotMember
+	}
+	return nil
+}
+
 // Count returns the number of sessions in the audience.
 func (a Audience) Count(ctx context.Context) (int, error) { return a.count(), nil }
 

@@ -147,7 +147,7 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request, f func(*http.Request
 		if ident, err = auth(r); err != nil {
 			return nil, refuse(w, err)
 		}
-		if !ident.Expires.IsZero() && !ident.Expires.After(time.Now()) {
+		if ident.expired(time.Now()) {
 			return nil, refuse(w, errExpired)
 		}
 	}
@@ -218,7 +218,9 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 	h.table.add(s, func() { s.emit(Event{Kind: EventConnected}) })
 	s.announced()
 	h.counts.accepted.Add(1)
-	s.expire()
+	s.mu.Lock()
+	s.expireLocked()
+	s.mu.Unlock()
 	h.keepAlive.wake()
 	return s
 }

@@ -328,6 +328,14 @@ func (st *topicState) tally() fanout.Tally {
 	return sum
 }
 
+// living returns the topic of the given full name if it has members, streams or history.
+func (r *registry) living(name string) *topicState {
+	sh := r.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.live[name]
+}
+
 // all ranges over the topics that live.
 func (r *registry) all() iter.Seq[*topicState] {
 	return func(yield func(*topicState) bool) {
@@ -348,6 +356,9 @@ func (r *registry) all() iter.Seq[*topicState] {
 	}
 }
 
+// order returns the lock under which the memberships of s change.
+func (r *registry) order(s *Session) *sync.Mutex { return &r.orders[s.sub.ID()%uint64(len(r.orders))] }
+
 // join makes s a member.
 func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, where func(any) bool, replay int) error {
 	h := st.hub
@@ -357,11 +368,18 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 	if s == nil || s.hub != h {
 		return ErrNoSession
 	}
-	if err := s.authorize(ctx, st.name); err != nil {
-		return err
+	order := h.reg.order(s)
+	for {
+		identity := s.identities()
+		if err := s.authorize(ctx, st.name); err != nil {
+			return err
+		}
+		order.Lock()
+		if s.identities() == identity {
+			break
+		}
+		order.Unlock() // what was authorized is somebody else by now
 	}
-	order := &h.reg.orders[s.sub.ID()%uint64(len(h.reg.orders))]
-	order.Lock()
 	defer order.Unlock()
 	for {
 		t := st.open()
@@ -424,8 +442,7 @@ func (st *topicState) member(s *Session) *fanout.Member {
 
 // leave ends the membership of s and reports whether there was one.
 func (st *topicState) leave(s *Session) bool {
-	r := &st.hub.reg
-	order := &r.orders[s.sub.ID()%uint64(len(r.orders))]
+	order := st.hub.reg.order(s)
 	order.Lock()
 	defer order.Unlock()
 	m := st.member(s)
@@ -527,12 +544,8 @@ func (h *Hub) Topics() iter.Seq[TopicInfo] {
 
 // Topic describes the topic of the given full name, if it has members, streams or history on this node.
 func (h *Hub) Topic(name string) (TopicInfo, bool) {
-	sh := h.reg.shard(name)
-	sh.mu.Lock()
-	st := sh.live[name]
-	sh.mu.Unlock()
-	if st == nil {
-		return TopicInfo{}, false
+	if st := h.reg.living(name); st != nil {
+		return st.info()
 	}
-	return st.info()
+	return TopicInfo{}, false
 }

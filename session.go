@@ -13,13 +13,6 @@ import (
 	"github.com/wshub-go/wshub/internal/wire"
 )
 
-// Identity is who a session is, as [Authenticate] found out.
-type Identity struct {
-	User    string    // the user's id; "" for nobody in particular
-	Expires time.Time // when the session closes with 1008; zero: never
-	Claims  any       // whatever else authentication knows; the hub hands it through
-}
-
 // Session is one client's connection to a hub. All methods may be called by any goroutine, at any time, also after the
 // session has ended. Only [Session.Send] may wait.
 type Session struct {
@@ -51,6 +44,7 @@ type Session struct {
 	deaf     bool          // no message comes any more; guarded by mu
 	done     chan struct{} // nil until first wanted; guarded by mu
 	ident    Identity      // guarded by mu
+	renewals uint64        // how often ident was replaced; guarded by mu
 	expiry   func()        // cancels the timer of ident.Expires; guarded by mu
 	attrs    []attr        // guarded by mu
 	early    *[]Event      // those before EventConnected is out; nil from then on; guarded by mu
@@ -60,46 +54,6 @@ type Session struct {
 
 // ID returns the session's id. It starts with the node's and is not secret, but cannot be guessed.
 func (s *Session) ID() string { return s.id }
-
-// User returns the user's id, "" when there is none.
-func (s *Session) User() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ident.User
-}
-
-// Identity returns who the session is.
-func (s *Session) Identity() Identity {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ident
-}
-
-// SetUser makes id the session's user; "" makes it nobody's. It fails with [ErrTooManySessionsPerUser] when the user has as many
-// sessions as [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that
-// authentication vouches for, never with one out of a message.
-func (s *Session) SetUser(id string) error {
-	t := &s.hub.table
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.unlisted || s.shut.Load():
-		return fmt.Errorf("set user %q: %w", id, ErrSessionClosed)
-	case id == s.ident.User:
-		return nil
-	}
-	if id != "" && !t.reserveUser(id, s.hub.opts.limits.SessionsPerUser) {
-		return fmt.Errorf("set user %q: %w", id, ErrTooManySessionsPerUser)
-	}
-	if s.ident.User != "" {
-		t.removeUser(s, s.ident.User)
-	}
-	if id != "" {
-		t.addUser(s, id)
-	}
-	s.ident.User = id
-	return nil
-}
 
 // Context returns the context that the SessionFunc gets: the request's values, and ended once no message comes any
 // more and those that did were taken (at most 5 s later). Its cause tells why, as a [*CloseError] when there is no other.
@@ -205,24 +159,6 @@ func (s *Session) LeaveAll() { s.hub.leaveAll(s) }
 
 // ended reports whether a close was decided: nobody may join any more.
 func (s *Session) ended() bool { return s.shut.Load() }
-
-// expire arms the timer that closes the session when its identity expires.
-func (s *Session) expire() {
-	at := s.ident.Expires
-	if at.IsZero() || time.Until(at) > maxAge { // tokens for ever end in the year 9999, beyond an int64 of nanoseconds
-		return
-	}
-	cancel := s.hub.engine.At(at, func() {
-		s.decide(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired}, atOnce)
-	})
-	s.mu.Lock()
-	over := !s.endedAt.IsZero()
-	s.expiry = cancel
-	s.mu.Unlock()
-	if over {
-		cancel()
-	}
-}
 
 // end is called once, by whoever uses the session last.
 func (s *Session) end() {

@@ -1,0 +1,132 @@
+package wshub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Identity is who a session is, as [Authenticate] found out.
+type Identity struct {
+	User    string    // the user's id; "" for nobody in particular
+	Expires time.Time // when the session closes with 1008; zero: never
+	Claims  any       // whatever else authentication knows; the hub hands it through
+}
+
+// expired reports whether the identity is over at now.
+func (i Identity) expired(now time.Time) bool { return !i.Expires.IsZero() && !i.Expires.After(now) }
+
+// Identity returns who the session is.
+func (s *Session) Identity() Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ident
+}
+
+// User returns the user's id, "" when there is none.
+func (s *Session) User() string { return s.Identity().User }
+
+// SetUser makes id the session's user; "" makes it nobody's. It fails with [ErrTooManySessionsPerUser] when the user has as many
+// sessions as [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that
+// authentication vouches for, never with one out of a message.
+func (s *Session) SetUser(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.setUserLocked(id); err != nil {
+		return fmt.Errorf("set user %q: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Session) setUserLocked(id string) error {
+	t := &s.hub.table
+	switch {
+	case s.unlisted || s.shut.Load():
+		return ErrSessionClosed
+	case id == s.ident.User:
+		return nil
+	}
+	if id != "" && !t.reserveUser(id, s.hub.opts.limits.SessionsPerUser) {
+		return ErrTooManySessionsPerUser
+	}
+	if s.ident.User != "" {
+		t.removeUser(s, s.ident.User)
+	}
+	if id != "" {
+		t.addUser(s, id)
+	}
+	s.ident.User = id
+	return nil
+}
+
+// Renew gives the session another identity, whole, as after its client has sent a new token; the old one's Expires no
+// longer counts. [Authorize] is then asked again about each topic that the session is in, one after the other, and the session
+// leaves those it may not be in any more. The error joins these refusals, which match [ErrUnauthorized]; a
+// SessionFunc that returns it closes its session with 1008, one that does not goes on without those topics. Renew waits
+// for Authorize and for nothing else; ctx is Authorize's.
+//
+// Nothing has changed when the error is [ErrSessionClosed], [ErrTooManySessionsPerUser], or matches ErrUnauthorized because
+// the identity has expired already: the session then still closes when its old identity expires.
+func (s *Session) Renew(ctx context.Context, ident Identity) error {
+	if err := s.setIdentity(ident); err != nil {
+		return fmt.Errorf("renew session %s: %w", s.id, err)
+	}
+	// A join that was authorized for the old identity has either happened when its lock is free, or asks again.
+	order := s.hub.reg.order(s)
+	order.Lock()
+	members := s.sub.Members()
+	order.Unlock()
+	var errs []error
+	for _, m := range members {
+		st, ok := m.Topic().Tag().(*topicState)
+		if !ok {
+			continue
+		}
+		if err := s.authorize(ctx, st.name); err != nil {
+			st.leave(s)
+			errs = append(errs, fmt.Errorf("renew session %s: left %q: %w", s.id, st.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setIdentity replaces the identity and the timer of its end.
+func (s *Session) setIdentity(ident Identity) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ident.expired(time.Now()) {
+		return errExpired
+	}
+	if err := s.setUserLocked(ident.User); err != nil {
+		return err
+	}
+	s.ident = ident
+	s.renewals++
+	s.expireLocked()
+	return nil
+}
+
+// identities returns how many identities the session has had.
+func (s *Session) identities() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewals
+}
+
+// expireLocked arms the timer that closes the session when its identity expires, in place of an earlier one.
+func (s *Session) expireLocked() {
+	if s.expiry != nil {
+		s.expiry()
+		s.expiry = nil
+	}
+	at := s.ident.Expires
+	if s.unlisted || at.IsZero() || time.Until(at) > maxAge { // tokens for ever end in the year 9999, beyond an int64 of nanoseconds
+		return
+	}
+	s.expiry = s.hub.engine.At(at, func() {
+		if s.Identity().expired(time.Now()) { // not one that Renew has replaced since the timer fired
+			s.decide(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired}, atOnce)
+		}
+	})
+}
