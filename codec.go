@@ -22,11 +22,11 @@ type Codec[T any] interface {
 	Append(dst []byte, v T) ([]byte, Kind, error)
 }
 
-// encodeFunc puts the frame of e.Value into e.
+// encodeFunc puts the frame of e.Value, a value of st's, into e.
 //
 // A value of a topic of T travels as a *T, which Publish has made: it costs what boxing T would, and [ownerOf] can
 // point it at bytes of our own.
-type encodeFunc func(e *queue.Entry) error
+type encodeFunc func(st *topicState, e *queue.Entry) error
 
 // encoder is a JSON encoder and its buffer, reused.
 type encoder struct {
@@ -55,11 +55,11 @@ func (x *encoder) free() {
 func encoderOf[T any]() (f encodeFunc, binary bool) {
 	switch any((*T)(nil)).(type) {
 	case *string:
-		return func(e *queue.Entry) error { return frameText(e, *e.Value.(*string)) }, false
+		return func(_ *topicState, e *queue.Entry) error { return frameText(e, *e.Value.(*string)) }, false
 	case *[]byte:
-		return func(e *queue.Entry) error { return setFrame(e, KindBinary, *e.Value.(*[]byte)) }, true
+		return func(_ *topicState, e *queue.Entry) error { return setFrame(e, KindBinary, *e.Value.(*[]byte)) }, true
 	case *Message:
-		return func(e *queue.Entry) error {
+		return func(_ *topicState, e *queue.Entry) error {
 			m := e.Value.(*Message)
 			return setFrame(e, m.Kind, m.Data)
 		}, false
@@ -68,7 +68,7 @@ func encoderOf[T any]() (f encodeFunc, binary bool) {
 }
 
 func encodeWith[T any](c Codec[T]) encodeFunc {
-	return func(e *queue.Entry) error {
+	return func(_ *topicState, e *queue.Entry) error {
 		x := encoders.Get().(*encoder)
 		defer x.free()
 		b, kind, err := c.Append(x.buf.AvailableBuffer(), *e.Value.(*T))
@@ -79,14 +79,33 @@ func encodeWith[T any](c Codec[T]) encodeFunc {
 	}
 }
 
-func encodeJSON(e *queue.Entry) error {
+func encodeJSON(_ *topicState, e *queue.Entry) error {
 	x := encoders.Get().(*encoder)
 	defer x.free()
-	if err := x.json.Encode(e.Value); err != nil {
+	if err := x.encode(e.Value); err != nil {
+		return err
+	}
+	return setFrame(e, KindText, x.buf.Bytes())
+}
+
+// encodeEvent encodes values of topics that have [AsEvent].
+func encodeEvent(st *topicState, e *queue.Entry) error {
+	x := encoders.Get().(*encoder)
+	defer x.free()
+	if err := x.event(st.head, nil, e.Value); err != nil {
+		return err
+	}
+	return setFrame(e, KindText, x.buf.Bytes())
+}
+
+// encode writes v's JSON.
+func (x *encoder) encode(v any) error {
+	if err := x.json.Encode(v); err != nil {
 		x.json = json.NewEncoder(&x.buf) // an encoder keeps the error of a failed write
 		return fmt.Errorf("encode: %w", err)
 	}
-	return setFrame(e, KindText, bytes.TrimSuffix(x.buf.Bytes(), []byte{'\n'}))
+	x.buf.Truncate(x.buf.Len() - len("\n"))
+	return nil
 }
 
 func frameText(e *queue.Entry, s string) error {
@@ -124,11 +143,16 @@ func ownerOf[T any]() func(e *queue.Entry) {
 	return nil
 }
 
-// ownBytes returns the frame's payload when that is b, and a copy of b otherwise.
+// ownBytes returns the part of the frame's payload that is b, and a copy of b when there is none: a codec may have made
+// something else of it. In an event it stands before the last byte.
 func ownBytes(e *queue.Entry, b []byte) []byte {
-	if !e.Frame.IsZero() {
-		if p := e.Frame.Payload(); bytes.Equal(p, b) { // a codec may have made something else of b
-			return p[:len(p):len(p)]
+	if e.Frame.IsZero() {
+		return bytes.Clone(b)
+	}
+	p := e.Frame.Payload()
+	for _, end := range [...]int{len(p), len(p) - 1} {
+		if from := end - len(b); from >= 0 && bytes.Equal(p[from:end], b) {
+			return p[from:end:end]
 		}
 	}
 	return bytes.Clone(b)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-
-	"github.com/wshub-go/wshub/internal/wire"
 )
 
 // Errors a caller may branch on with [errors.Is]. Functions return them
@@ -81,8 +79,21 @@ var (
 	ErrMessageTimeout = errors.New("wshub: message was not finished in time")
 
 	// ErrUnauthorized says that an upgrade, a join or a session is not allowed,
-	// or no longer.
+	// or no longer. Whoever it is may try again with better credentials: 401
+	// before the upgrade, 1008 after it.
 	ErrUnauthorized = errors.New("wshub: not authorized")
+
+	// ErrForbidden is for checks of yours to return: it is known who asks, and
+	// this is not for them. 403 before the upgrade, 1008 after it.
+	ErrForbidden = errors.New("wshub: forbidden")
+
+	// ErrNotFound is for checks of yours to return: there is no such thing, or
+	// they must not learn that there is. 404 before the upgrade, 1008 after it.
+	ErrNotFound = errors.New("wshub: not found")
+
+	// ErrUnknownEvent says that a [Mux] has no handler for a message's event. A
+	// fallback may return it for what it does not know either.
+	ErrUnknownEvent = errors.New("wshub: unknown event")
 
 	// ErrUpgrade says that a request could not be upgraded to a WebSocket. The
 	// answer has been written.
@@ -125,22 +136,6 @@ var (
 	// ErrTooManyKeys: Limits.Keys of one topic. Nothing was published.
 	ErrTooManyKeys = fmt.Errorf("%w: too many keys", ErrLimit)
 )
-
-// limitReasons are what a client is told of a limit it has met.
-var limitReasons = []struct {
-	err    error
-	reason string
-}{
-	{ErrTooManySessions, "too many sessions"},
-	{ErrTooManySessionsPerUser, "too many sessions"},
-	{ErrTooManySessionsPerAddr, "too many sessions"},
-	{ErrTooManyUpgrades, "too many sessions"},
-	{ErrTooManyTopics, "too many topics"},
-	{ErrTopicFull, "topic is full"},
-	{ErrPendingFull, "too much is pending"},
-	{ErrTooManyKeys, "too many keys"},
-	{ErrLimit, "limit reached"},
-}
 
 // CloseError closes a session with a code and a reason of the caller's choice
 // when a SessionFunc or a handler returns it. It is also the cause of a session
@@ -222,47 +217,4 @@ func (e *RejectError) reason() string {
 		return e.Reason
 	}
 	return http.StatusText(e.status())
-}
-
-// statusFor is how the result of a SessionFunc closes its session: the close
-// code, a reason that fits into a close frame, and whether err is the
-// server's fault and has to be logged. The reasons are ours, except where the
-// user wrote one for the client to see: the text of other errors may tell
-// what is none of the client's business.
-//
-// It is not asked about sessions that have ended already.
-func statusFor(err error) (code StatusCode, reason string, log bool) {
-	var closeErr *CloseError
-	var reject *RejectError
-	switch {
-	case err == nil:
-		return StatusNormalClosure, "", false
-	case errors.As(err, &closeErr):
-		if !closeErr.Code.valid() {
-			return StatusInternalError, "internal error", true
-		}
-		return closeErr.Code, wire.TruncateReason(closeErr.Reason), false
-	case errors.Is(err, ErrDecode):
-		// Not ErrUTF8: without ErrDecode it is about text of the server's own.
-		return StatusInvalidFramePayloadData, "invalid message data", false
-	case errors.As(err, &reject):
-		return StatusPolicyViolation, wire.TruncateReason(reject.reason()), false
-	case errors.Is(err, ErrUnauthorized):
-		return StatusPolicyViolation, "not authorized", false
-	case errors.Is(err, ErrName):
-		// A name that the server made up would be its own fault, but names come
-		// from clients: rooms.Topic(c.Room).
-		return StatusPolicyViolation, "invalid name", false
-	case errors.Is(err, ErrSlow):
-		return StatusTryAgainLater, "too slow", false
-	case errors.Is(err, ErrDraining), errors.Is(err, ErrClosed):
-		return StatusGoingAway, "going away", false
-	case errors.Is(err, ErrLimit):
-		for _, l := range limitReasons {
-			if errors.Is(err, l.err) {
-				return StatusPolicyViolation, l.reason, false
-			}
-		}
-	}
-	return StatusInternalError, "internal error", true
 }

@@ -19,7 +19,10 @@ const (
 	EventDisconnected                      // it has ended: Code, Reason, Cause
 	EventDropped                           // a policy dropped N values: of Topic, or of its inbound messages when Topic is ""
 	EventEvicted                           // a policy gave the session up because of Topic; its EventDisconnected follows
-	EventError                             // user code failed or panicked: Cause
+	EventError                             // user code failed or panicked: Cause, and Name in a Mux
+	EventRefused                           // an upgrade was refused: Status, Cause
+	EventServed                            // a SessionFunc with [Metrics] has returned: Took, Cause
+	EventHandled                           // a MessageFunc with [MetricsEach] has returned: Name, Took, Cause
 )
 
 var eventNames = [...]string{
@@ -30,6 +33,9 @@ var eventNames = [...]string{
 	EventDropped:      "dropped",
 	EventEvicted:      "evicted",
 	EventError:        "error",
+	EventRefused:      "refused",
+	EventServed:       "served",
+	EventHandled:      "handled",
 }
 
 // String returns the kind's name in lower case.
@@ -51,6 +57,9 @@ type Event struct {
 	Reason  string     // the close reason
 	Cause   error      // why, nil when there is nothing more to say than Code and Reason
 	N       uint64     // how many values
+	Name    string     // the Mux's event
+	Status  int        // of the answer to a refused upgrade
+	Took    time.Duration
 }
 
 // Events returns a stream of what happens from now on. The policy says what becomes of events that the reader is too
@@ -63,7 +72,7 @@ func (h *Hub) Events(ctx context.Context, p Policy) *Stream[Event] {
 }
 
 // eventSize is what an event counts for in byte bounds: the struct's size on 64-bit machines, rounded up.
-const eventSize = 128
+const eventSize = 160
 
 // emit tells whoever listens. It never waits.
 func (h *Hub) emit(ev Event) {

@@ -37,7 +37,8 @@ func (h *Hub) Handler(fn SessionFunc, mw ...Middleware) http.Handler {
 
 // HandlerFor is Handler for SessionFuncs that depend on the request: f is called once for each, after origin, limits
 // and authentication and before the upgrade, in the request's goroutine. Take what you need from path, query and
-// headers there; the request is not kept. An error refuses the upgrade as [Authenticate]'s does.
+// headers there; the request is not kept. An error refuses the upgrade as [Authenticate]'s does, so that a room that does
+// not exist is [ErrNotFound] and 404.
 func (h *Hub) HandlerFor(f func(*http.Request) (SessionFunc, error), mw ...Middleware) http.Handler {
 	if f == nil {
 		panic("wshub: HandlerFor: nil func")
@@ -322,16 +323,18 @@ func crowded(w http.ResponseWriter, err error) error {
 	return err
 }
 
-// refuse answers with what a *RejectError says, or 401. Other errors are not shown to the client.
+// refuse answers as err says, see refusal.
 func refuse(w http.ResponseWriter, err error) error {
-	status, reason := http.StatusUnauthorized, http.StatusText(http.StatusUnauthorized)
+	status, text, later := refusal(err)
+	if later {
+		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	}
 	var rej *RejectError
 	if errors.As(err, &rej) {
-		status, reason = rej.status(), rej.reason()
 		for k, vs := range rej.Header {
 			w.Header()[k] = slices.Clone(vs)
 		}
 	}
-	http.Error(w, reason, status)
+	http.Error(w, text, status)
 	return err
 }

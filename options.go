@@ -79,15 +79,17 @@ func CheckOrigin(allowed func(*http.Request) bool) Option {
 
 // Authenticate sets the function that tells who is asking for an upgrade, called after limits and origin and before
 // anything else, in the request's own goroutine, so that a slow one delays nobody else. An error refuses: a [*RejectError] as it
-// says, any other with 401. Without Authenticate every session has the zero Identity.
+// says, [ErrForbidden] with 403, [ErrNotFound] with 404, [ErrLimit] with 429, [ErrDraining] and [ErrClosed] with 503, both with a
+// Retry-After, any other with 401. The client sees the status, and the text only of a RejectError. Without Authenticate
+// every session has the zero Identity.
 func Authenticate(f func(*http.Request) (Identity, error)) Option {
 	return func(o *options) { o.authenticate = f }
 }
 
 // Authorize sets the function that is asked before each join, with the topic's full name. It runs in the goroutine that
 // joins and may wait. Its error refuses: it is the join's, which matches [ErrUnauthorized], and a SessionFunc that returns
-// it closes its session with 1008, or as a [*CloseError] or [*RejectError] in it says. A panic closes the session with
-// 1011.
+// it closes its session with 1008, or as a [*CloseError] or [*RejectError] in it says; [ErrForbidden] and [ErrNotFound] tell the
+// client which of the two it is. A panic closes the session with 1011.
 func Authorize(f func(ctx context.Context, s *Session, topic string) error) Option {
 	return func(o *options) { o.authorize = f }
 }

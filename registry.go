@@ -72,6 +72,8 @@ type definition struct {
 	own     func(*queue.Entry)
 	key     func(any) any // nil: no key
 	family  *familyState  // nil: a topic of its own
+	event   string        // of AsEvent; "" without
+	codec   bool          // WithCodec was given
 	history bool
 	binary  bool
 }
@@ -81,6 +83,7 @@ type topicState struct {
 	hub  *Hub
 	name string
 	def  *definition
+	head string // how the text of its events begins; "" without AsEvent
 
 	live atomic.Pointer[fanout.Topic] // nil: nobody is in it; stored under mu
 	log  atomic.Pointer[fanout.Topic] // what live is, or is about to be again: the account that past does not have yet
@@ -104,6 +107,9 @@ func (r *registry) get(name string, def *definition) (*topicState, error) {
 		return st, nil
 	}
 	st := &topicState{hub: r.hub, name: name, def: def}
+	if def.event != "" {
+		st.head = eventHead(def.event, name)
+	}
 	sh.names[name] = weak.Make(st)
 	runtime.AddCleanup(st, forget, forgotten{weak.Make(r.hub), name})
 	return st, nil

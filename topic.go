@@ -25,7 +25,7 @@ type Topic[T any] struct {
 	st *topicState
 }
 
-// TopicOption is a knob of a topic that depends on its type: [KeyBy], [WithCodec].
+// TopicOption is a knob of a topic that depends on its type: [KeyBy], [WithCodec], [AsEvent].
 type TopicOption[T any] struct {
 	apply func(*definition) error
 }
@@ -49,9 +49,34 @@ func WithCodec[T any](c Codec[T]) TopicOption[T] {
 		if c == nil {
 			return errors.New("WithCodec(nil)")
 		}
-		d.encode, d.binary = encodeWith(c), false
-		return nil
+		d.encode, d.binary, d.codec = encodeWith(c), false, true
+		return d.checkEncoding()
 	}}
+}
+
+// AsEvent sends the topic's values in the envelope of a [Mux]'s protocol, as text, with the topic's full name and the
+// value as encoding/json marshals it:
+//
+//	{"event":"chat","topic":"room/go","data":{"text":"hi"}}
+//
+// A [Message] must be text that is JSON, and is the data as it stands; Publish fails otherwise, with [ErrKind] or the error of
+// encoding/json. The event must be UTF-8, not empty, and not "error". AsEvent conflicts with [WithCodec].
+func AsEvent[T any](event string) TopicOption[T] {
+	return TopicOption[T]{func(d *definition) error {
+		if err := checkEvent(event); err != nil {
+			return fmt.Errorf("AsEvent: %w", err)
+		}
+		d.encode, d.binary, d.event = encodeEvent, false, event
+		return d.checkEncoding()
+	}}
+}
+
+// checkEncoding refuses two ways to encode.
+func (d *definition) checkEncoding() error {
+	if d.codec && d.event != "" {
+		return fmt.Errorf("AsEvent(%q) conflicts with WithCodec: give one of them", d.event)
+	}
+	return nil
 }
 
 // NewTopic returns the topic of the given name, which is made when there is none. The policy's parts go over the
@@ -184,7 +209,7 @@ func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
 		e.Key = st.def.key(e.Value)
 	}
 	if frame {
-		err = st.def.encode(e)
+		err = st.def.encode(st, e)
 	} else {
 		e.Size = st.def.size(e.Value)
 	}

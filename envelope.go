@@ -1,0 +1,249 @@
+package wshub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Envelope is what a message of the [Mux]'s protocol says beside its data.
+type Envelope struct {
+	// Event names the handler. In a fallback it is the client's own text: do not make a label or a log key of it.
+	Event string
+
+	// Topic is the topic's full name in what [AsEvent] sends. A client's says whatever the client likes.
+	Topic string
+
+	// ID is the JSON string or number that the client wants its answer to have, nil when there is none. It is part of
+	// the message and must not be changed.
+	ID json.RawMessage
+}
+
+// EnvelopeFrom returns the envelope of the message that a [Mux] is handling with ctx: in its handlers, its fallback and
+// the middleware of [Mux.Use]. It reports false elsewhere, and for a message that has none.
+func EnvelopeFrom(ctx context.Context) (Envelope, bool) {
+	c := routedFrom(ctx)
+	if c == nil || !c.known {
+		return Envelope{}, false
+	}
+	return c.env, true
+}
+
+// checkEvent says whether an event may be the program's own.
+func checkEvent(event string) error {
+	switch {
+	case event == "":
+		return errors.New("the event is empty")
+	case event == errorEvent:
+		return fmt.Errorf("the event %q is the hub's", event)
+	case !utf8.ValidString(event):
+		return fmt.Errorf("the event %q is no UTF-8", event)
+	}
+	return nil
+}
+
+// eventHead returns how the text of an event begins; an empty topic is left out.
+func eventHead(event, topic string) string {
+	head := `{"event":` + quote(event)
+	if topic != "" {
+		head += `,"topic":` + quote(topic)
+	}
+	return head
+}
+
+// quote returns s as a JSON string.
+func quote(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("wshub: a string does not encode: " + err.Error())
+	}
+	return string(b)
+}
+
+// event writes the text of an event that begins with head. v points to its data.
+func (x *encoder) event(head string, id json.RawMessage, v any) error {
+	x.buf.WriteString(head)
+	if id != nil {
+		x.buf.WriteString(`,"id":`)
+		x.buf.Write(id)
+	}
+	x.buf.WriteString(`,"data":`)
+	m, ok := v.(*Message)
+	if !ok {
+		if err := x.encode(v); err != nil {
+			return err
+		}
+	} else if err := x.embed(*m); err != nil {
+		return err
+	}
+	x.buf.WriteByte('}')
+	return nil
+}
+
+// embed writes a message that is JSON already.
+func (x *encoder) embed(m Message) error {
+	if m.Kind != KindText {
+		return fmt.Errorf("encode: %w: only text can be the data of an event, not %v", ErrKind, m.Kind)
+	}
+	if !json.Valid(m.Data) {
+		err := json.Unmarshal(m.Data, new(json.RawMessage)) // says where
+		return fmt.Errorf("encode: the message is not JSON: %w", err)
+	}
+	x.buf.Write(m.Data)
+	return nil
+}
+
+// maxID is how many bytes of JSON an id may have: it is sent back.
+const maxID = 128
+
+// packet is a client's message, taken apart. Its parts are the message's bytes.
+type packet struct {
+	event []byte // decoded; nil: no envelope
+	topic string
+	id    json.RawMessage
+	data  json.RawMessage // nil: absent
+}
+
+// errNotEnvelope says that a text is no JSON object with an event.
+var errNotEnvelope = fmt.Errorf("%w: not an envelope", ErrDecode)
+
+// parsePacket takes an envelope apart. Names are compared exactly, unlike in encoding/json, and none that counts may come
+// twice, so that whoever looks at a message before or after the hub sees the same event. Other members are skipped. An
+// error matches [ErrDecode]; p.event is set whenever the text is meant to be an envelope.
+func parsePacket(text []byte) (p packet, err error) {
+	if !utf8.Valid(text) || !json.Valid(text) { // which also bounds how deep it nests
+		return packet{}, errNotEnvelope
+	}
+	var event, topic []byte
+	once := true
+	object := members(text, func(name, value []byte) {
+		var part *[]byte
+		switch string(name) {
+		case `"event"`:
+			part = &event
+		case `"topic"`:
+			part = &topic
+		case `"id"`:
+			part = (*[]byte)(&p.id)
+		case `"data"`:
+			part = (*[]byte)(&p.data)
+		default:
+			return
+		}
+		once = once && *part == nil
+		*part = value[:len(value):len(value)]
+	})
+	if !object || len(event) <= len(`""`) || event[0] != '"' {
+		return packet{}, errNotEnvelope
+	}
+	p.event = unquote(event)
+	if !once {
+		p.id, p.data = nil, nil
+		return p, fmt.Errorf("%w: a member of the envelope comes twice", ErrDecode)
+	}
+	if string(p.id) == "null" {
+		p.id = nil
+	}
+	if p.id != nil && (len(p.id) > maxID || p.id[0] != '"' && p.id[0] != '-' && (p.id[0] < '0' || p.id[0] > '9')) {
+		p.id = nil
+		return p, fmt.Errorf("%w: the id is no string or number of at most %d bytes", ErrDecode, maxID)
+	}
+	switch {
+	case topic == nil || string(topic) == "null":
+	case topic[0] == '"':
+		p.topic = string(unquote(topic))
+	default:
+		return p, fmt.Errorf("%w: the topic is no string", ErrDecode)
+	}
+	return p, nil
+}
+
+// members calls f with the name, quoted, and the value of each member of a JSON object, and reports whether text is
+// one. text is valid JSON.
+func members(text []byte, f func(name, value []byte)) bool {
+	i := space(text, 0)
+	if text[i] != '{' {
+		return false
+	}
+	for i = space(text, i+1); text[i] != '}'; {
+		from := i
+		i = value(text, i)
+		name := text[from:i]
+		if hasEscape(name) {
+			name = []byte(quote(string(unquote(name))))
+		}
+		from = space(text, space(text, i)+1) // after the colon
+		i = value(text, from)
+		f(name, text[from:i])
+		if i = space(text, i); text[i] == ',' {
+			i = space(text, i+1)
+		}
+	}
+	return true
+}
+
+// space returns the index of the first byte of text from i on that is not white space.
+func space(text []byte, i int) int {
+	for text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// value returns the index after the JSON value that begins at i. Something follows: the value is inside an object.
+func value(text []byte, i int) int {
+	for depth := 0; ; {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',', ':', ' ', '\t', '\n', '\r': // inside of an object or array
+		default: // a literal
+			for ; !delimits(text[i+1]); i++ {
+			}
+		}
+		i++
+		if depth == 0 {
+			return i
+		}
+	}
+}
+
+// delimits reports whether c ends a literal.
+func delimits(c byte) bool {
+	switch c {
+	case ',', '}', ']', ' ', '\t', '\n', '\r':
+		return true
+	}
+	return false
+}
+
+func hasEscape(quoted []byte) bool {
+	for _, c := range quoted {
+		if c == '\\' {
+			return true
+		}
+	}
+	return false
+}
+
+// unquote returns what a JSON string says.
+func unquote(quoted []byte) []byte {
+	if !hasEscape(quoted) {
+		return quoted[1 : len(quoted)-1]
+	}
+	var s string
+	if err := json.Unmarshal(quoted, &s); err != nil {
+		panic("wshub: valid JSON does not decode: " + err.Error())
+	}
+	return []byte(s)
+}
