@@ -180,8 +180,8 @@ func (c *streamCore) Dropped(t *fanout.Topic, n uint64) {
 	}
 }
 
-// openStream makes a stream of the topic that open returns.
-func openStream[T any](ctx context.Context, h *Hub, open func() *fanout.Topic, vacate func(), rule *fanout.Rule, where func(any) bool, replay int) *Stream[T] {
+// openStream makes a stream of what join makes its subscriber a member of. vacate is called once it has left.
+func openStream[T any](ctx context.Context, h *Hub, join func(*fanout.Subscriber) (*fanout.Member, error), vacate func()) *Stream[T] {
 	if !h.tasks.enter() { // Shutdown waits for those that have entered
 		return brokenStream[T](ErrClosed)
 	}
@@ -194,9 +194,9 @@ func openStream[T any](ctx context.Context, h *Hub, open func() *fanout.Topic, v
 	s := &Stream[T]{core: c, ch: ch}
 	c.sub = h.engine.NewFeed(&feed[T]{core: c, ch: ch}, c)
 	for {
-		m, err := open().Join(c.sub, rule, where, replay)
+		m, err := join(c.sub)
 		if errors.Is(err, fanout.ErrRetired) {
-			continue // vanished between open and Join; the next open makes another
+			continue // vanished before it was joined; the next call makes another
 		}
 		c.member = m
 		break
@@ -232,7 +232,8 @@ func newStream[T any](ctx context.Context, h *Hub, t *fanout.Topic, p Policy, wh
 	if rule.Overflow == fanout.Block {
 		rule.Overflow = fanout.Evict
 	}
-	return openStream[T](ctx, h, func() *fanout.Topic { return t }, func() {}, rule, where, 0)
+	join := func(sub *fanout.Subscriber) (*fanout.Member, error) { return t.Join(sub, rule, where, 0) }
+	return openStream[T](ctx, h, join, func() {})
 }
 
 // brokenStream returns a stream that has ended with err.

@@ -92,7 +92,10 @@ func (v View[T]) Subscribe(ctx context.Context) *Stream[T] {
 	if err != nil {
 		return brokenStream[T](fmt.Errorf("subscribe %q: %w", v.name(), err))
 	}
-	return openStream[T](ctx, v.st.hub, v.st.open, v.st.vacate, rule, v.where, replay)
+	join := func(sub *fanout.Subscriber) (*fanout.Member, error) {
+		return v.st.open().Join(sub, rule, v.where, replay)
+	}
+	return openStream[T](ctx, v.st.hub, join, v.st.vacate)
 }
 
 func (v View[T]) name() string {
