@@ -95,6 +95,10 @@ var (
 	// fallback may return it for what it does not know either.
 	ErrUnknownEvent = errors.New("wshub: unknown event")
 
+	// ErrMemberData says that what WithMember told of a session cannot be
+	// encoded as JSON or has more than 1 KiB. The session did not join.
+	ErrMemberData = errors.New("wshub: invalid member data")
+
 	// ErrUpgrade says that a request could not be upgraded to a WebSocket. The
 	// answer has been written.
 	ErrUpgrade = errors.New("wshub: upgrade failed")

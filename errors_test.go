@@ -37,7 +37,7 @@ func TestErrorPrefix(t *testing.T) {
 	all := []error{
 		ErrClosed, ErrDraining, ErrSlow, ErrSessionClosed, ErrNoSession, ErrTopicConflict, ErrAlreadyMember, ErrNotMember,
 		ErrPolicy, ErrName, ErrKind, ErrUTF8, ErrDecode, ErrTooBig, ErrWriteTimeout, ErrKeepAlive, ErrMessageTimeout,
-		ErrUnauthorized, ErrUpgrade, ErrPanic, ErrLimit, ErrTooManySessions, ErrTooManyKeys, ErrKey,
+		ErrUnauthorized, ErrMemberData, ErrUpgrade, ErrPanic, ErrLimit, ErrTooManySessions, ErrTooManyKeys, ErrKey,
 		&CloseError{}, &RejectError{},
 	}
 	seen := make(map[string]bool)

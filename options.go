@@ -22,6 +22,7 @@ type options struct {
 	checkOrigin    func(*http.Request) bool
 	authenticate   func(*http.Request) (Identity, error)
 	authorize      func(context.Context, *Session, string) error
+	member         func(*Session) any
 	inbound        Policy
 	policy         Policy
 	readLimit      int64
@@ -93,6 +94,13 @@ func Authenticate(f func(*http.Request) (Identity, error)) Option {
 func Authorize(f func(ctx context.Context, s *Session, topic string) error) Option {
 	return func(o *options) { o.authorize = f }
 }
+
+// WithMember sets the function that says what [Topic.Present] and [Topic.Watch] tell of a session: its result as JSON is
+// [Member].Data, nil is none. It is asked before each join, after [Authorize], in the goroutine that joins, and may wait.
+// What it says then holds until the session leaves. More than 1 KiB of JSON, or none that can be made, fails the join
+// with [ErrMemberData]; a panic closes the session with 1011. With it the hub keeps the data of each membership, about
+// 50 bytes and the JSON, also while nobody watches.
+func WithMember(f func(*Session) any) Option { return func(o *options) { o.member = f } }
 
 // WithInbound sets what happens to the client's messages while the handler is busy. By default 16 wait in
 // [Session.Messages], and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:

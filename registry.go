@@ -2,6 +2,7 @@ package wshub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -90,6 +91,8 @@ type topicState struct {
 	pubs atomic.Int64                 // publishers between loading live and having appended, when there is history
 
 	past fanout.Tally // of logs given up; guarded by registry.past.mu
+
+	present atomic.Pointer[attendance] // nil until somebody asks for it
 
 	mu     sync.Mutex
 	expiry func() // cancels the timer that looks whether the history is over; guarded by mu
@@ -374,10 +377,15 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 	if s == nil || s.hub != h {
 		return ErrNoSession
 	}
+	var data json.RawMessage
 	order := h.reg.order(s)
 	for {
 		identity := s.identities()
-		if err := s.authorize(ctx, st.name); err != nil {
+		err := s.authorize(ctx, st.name)
+		if err != nil {
+			return err
+		}
+		if data, err = s.memberData(); err != nil {
 			return err
 		}
 		order.Lock()
@@ -392,6 +400,7 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 		_, err := t.Join(s.sub, rule, where, replay)
 		switch {
 		case err == nil:
+			st.tell(PresenceJoined, s, data)
 			s.emit(Event{Kind: EventJoined, Topic: st.name})
 			return nil
 		case errors.Is(err, fanout.ErrRetired):
@@ -411,14 +420,20 @@ func (s *Session) authorize(ctx context.Context, topic string) (err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.panicked("authorize", p, debug.Stack())
-			if s.decide(verdict{code: StatusInternalError, reason: "internal error", cause: err}, graceful) {
-				s.emit(Event{Kind: EventError, Cause: err})
-			}
+			err = s.broken("authorize", p, debug.Stack())
 		}
 	}()
 	if err = f(ctx, s, topic); err != nil && !errors.Is(err, ErrUnauthorized) {
 		err = fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	return err
+}
+
+// broken closes the session because of a panic in user code, whoever's goroutine this is, and returns the error.
+func (s *Session) broken(where string, value any, stack []byte) error {
+	err := s.panicked(where, value, stack)
+	if s.decide(verdict{code: StatusInternalError, reason: "internal error", cause: err}, graceful) {
+		s.emit(Event{Kind: EventError, Cause: err})
 	}
 	return err
 }
@@ -455,6 +470,7 @@ func (st *topicState) leave(s *Session) bool {
 	if m == nil || !m.Leave() {
 		return false
 	}
+	st.tell(PresenceLeft, s, nil)
 	s.emit(Event{Kind: EventLeft, Topic: st.name})
 	st.vacate()
 	return true

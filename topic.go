@@ -270,10 +270,15 @@ func (t Topic[T]) Has(s *Session) bool { return t.st != nil && t.st.member(s) !=
 // seen.
 func (t Topic[T]) Members() iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
-		if t.st == nil {
-			return
+		if t.st != nil {
+			t.st.members()(yield)
 		}
-		live := t.st.live.Load()
+	}
+}
+
+func (st *topicState) members() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		live := st.live.Load()
 		if live == nil {
 			return
 		}
