@@ -30,6 +30,7 @@ type registry struct {
 
 	past     pastTally
 	streams  streamSet
+	epochs   epochs
 	families familySet
 }
 
@@ -75,6 +76,7 @@ type definition struct {
 	family  *familyState  // nil: a topic of its own
 	event   string        // of AsEvent; "" without
 	codec   bool          // WithCodec was given
+	turns   bool          // with a DeliveryCodec
 	history bool
 	binary  bool
 }
@@ -85,6 +87,9 @@ type topicState struct {
 	name string
 	def  *definition
 	head string // how the text of its events begins; "" without AsEvent
+	turn turn   // nil without a DeliveryCodec
+
+	epoch atomic.Uint64 // of log; 0 without a DeliveryCodec; stored under mu
 
 	live atomic.Pointer[fanout.Topic] // nil: nobody is in it; stored under mu
 	log  atomic.Pointer[fanout.Topic] // what live is, or is about to be again: the account that past does not have yet
@@ -112,6 +117,9 @@ func (r *registry) get(name string, def *definition) (*topicState, error) {
 	st := &topicState{hub: r.hub, name: name, def: def}
 	if def.event != "" {
 		st.head = eventHead(def.event, name)
+	}
+	if def.turns {
+		st.turn = newTurn()
 	}
 	sh.names[name] = weak.Make(st)
 	runtime.AddCleanup(st, forget, forgotten{weak.Make(r.hub), name})
@@ -168,6 +176,9 @@ func (st *topicState) open() *fanout.Topic {
 	sh.mu.Lock()
 	sh.live[st.name] = st
 	sh.mu.Unlock()
+	if st.def.turns {
+		st.epoch.Store(st.hub.reg.epochs.next())
+	}
 	st.log.Store(t)
 	st.live.Store(t)
 	return t

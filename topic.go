@@ -43,13 +43,17 @@ func KeyBy[T any, K comparable](key func(T) K) TopicOption[T] {
 	}}
 }
 
-// WithCodec encodes the topic's values with c instead of the default, see [Codec].
+// WithCodec encodes the topic's values with c instead of the default, see [Codec]. When c is a [DeliveryCodec] it is told where each
+// value stands.
 func WithCodec[T any](c Codec[T]) TopicOption[T] {
 	return TopicOption[T]{func(d *definition) error {
 		if c == nil {
 			return errors.New("WithCodec(nil)")
 		}
 		d.encode, d.binary, d.codec = encodeWith(c), false, true
+		if dc, ok := c.(DeliveryCodec[T]); ok {
+			d.encode, d.turns = encodeDelivery(dc), true
+		}
 		return d.checkEncoding()
 	}}
 }
@@ -174,6 +178,13 @@ func (st *topicState) publish(ctx context.Context, v any, except, only []uint64)
 
 func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except, only []uint64) (err error) {
 	e := &queue.Entry{Value: v, Except: except, Only: only}
+	if st.turn != nil {
+		if err := st.turn.take(ctx); err != nil {
+			return err
+		}
+		defer st.turn.give()
+		e.Offset = t.Log().Head() // what the append will make it
+	}
 	if err := st.prepare(e, t.WantsFrame()); err != nil {
 		return err
 	}
