@@ -38,6 +38,7 @@ func TestErrorPrefix(t *testing.T) {
 		ErrClosed, ErrDraining, ErrSlow, ErrSessionClosed, ErrNoSession, ErrTopicConflict, ErrAlreadyMember, ErrNotMember,
 		ErrPolicy, ErrName, ErrKind, ErrUTF8, ErrDecode, ErrTooBig, ErrWriteTimeout, ErrKeepAlive, ErrMessageTimeout,
 		ErrUnauthorized, ErrMemberData, ErrUpgrade, ErrPanic, ErrLimit, ErrTooManySessions, ErrTooManyKeys, ErrKey,
+		ErrForbidden, ErrNotFound, ErrUnknownEvent,
 		&CloseError{}, &RejectError{},
 	}
 	seen := make(map[string]bool)
@@ -76,6 +77,11 @@ func TestStatusFor(t *testing.T) {
 		{"text of the server's own", Text("\xff").validate(), 1011, "internal error", true},
 		{"refused join", fmt.Errorf("join %q: %w", "a", ErrUnauthorized), 1008, "not authorized", false},
 		{"refused join with a reason", fmt.Errorf("join %q: %w", "a", &RejectError{Reason: "members only"}), 1008, "members only", false},
+		{"forbidden", fmt.Errorf("app: %w", ErrForbidden), 1008, "forbidden", false},
+		{"forbidden by Authorize", fmt.Errorf("%w: %w", ErrUnauthorized, ErrForbidden), 1008, "forbidden", false},
+		{"not found by Authorize", fmt.Errorf("%w: %w", ErrUnauthorized, ErrNotFound), 1008, "not found", false},
+		{"unknown event", ErrUnknownEvent, 1008, "unknown event", false},
+		{"public changes nothing", Public(fmt.Errorf("room: %w", ErrNotFound)), 1008, "not found", false},
 		{"bad name", validateName(""), 1008, "invalid name", false},
 		{"a limit", fmt.Errorf("join %q: %w", "a", ErrTopicFull), 1008, "topic is full", false},
 		{"any limit", fmt.Errorf("app: %w", ErrLimit), 1008, "limit reached", false},

@@ -29,6 +29,8 @@ func refused(t *testing.T, h http.Handler, opts ...wshubtest.DialOption) *http.R
 	return resp
 }
 
+func userAnn(*http.Request) (Identity, error) { return Identity{User: "ann"}, nil }
+
 func TestRefusals(t *testing.T) {
 	teapot := &RejectError{Status: http.StatusTeapot, Header: http.Header{"X-Why": {"tea"}}, Reason: "short and stout"}
 	for _, test := range []struct {
@@ -38,6 +40,7 @@ func TestRefusals(t *testing.T) {
 		pick   error // of HandlerFor's func
 		status int
 		header string // X-Why
+		later  bool   // there is a Retry-After
 	}{
 		{name: "foreign origin", dial: []wshubtest.DialOption{wshubtest.WithOrigin("https://evil.example")}, status: 403},
 		{name: "null origin", dial: []wshubtest.DialOption{wshubtest.WithOrigin("null")}, status: 403},
@@ -52,6 +55,15 @@ func TestRefusals(t *testing.T) {
 		{name: "panic", opts: []Option{Authenticate(func(*http.Request) (Identity, error) { panic("boom") })}, status: 500},
 		{name: "pick", pick: errors.New("no"), status: 401},
 		{name: "pick's answer", pick: teapot, status: 418, header: "tea"},
+		{name: "unauthorized", pick: fmt.Errorf("secret: %w", ErrUnauthorized), status: 401},
+		{name: "forbidden", pick: fmt.Errorf("secret: %w", ErrForbidden), status: 403},
+		{name: "not found", pick: fmt.Errorf("secret: %w", ErrNotFound), status: 404},
+		{name: "limit", pick: fmt.Errorf("secret: %w", ErrTopicFull), status: 429, later: true},
+		{name: "draining", pick: fmt.Errorf("secret: %w", ErrDraining), status: 503, later: true},
+		{name: "closed", pick: fmt.Errorf("secret: %w", ErrClosed), status: 503, later: true},
+		{name: "bad name", pick: fmt.Errorf("secret: %w", ErrName), status: 401},
+		{name: "forbidden by authentication", opts: []Option{Authenticate(func(*http.Request) (Identity, error) { return Identity{}, ErrForbidden })}, status: 403},
+		{name: "chosen answer before all", pick: fmt.Errorf("%w: %w", ErrForbidden, teapot), status: 418, header: "tea"},
 		{name: "not a websocket", dial: []wshubtest.DialOption{wshubtest.WithHeader("Upgrade", "")}, status: 426},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,6 +77,9 @@ func TestRefusals(t *testing.T) {
 					}
 					if got := resp.Header.Get("X-Why"); got != test.header {
 						t.Errorf("header %q, want %q", got, test.header)
+					}
+					if got := resp.Header.Get("Retry-After"); (got != "") != test.later {
+						t.Errorf("Retry-After %q", got)
 					}
 					body := new(strings.Builder)
 					resp.Write(body)

@@ -238,12 +238,17 @@ func TestAllocs(t *testing.T) {
 	flat := newTopic[price](t, h, "flat", wshub.Policy{})
 	binary := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
 	messages := newTopic[wshub.Message](t, h, "messages", wshub.Policy{})
+	event := newTopic(t, h, "event", wshub.Policy{}, wshub.AsEvent[price]("price"))
+	messageEvent := newTopic(t, h, "message event", wshub.Policy{}, wshub.AsEvent[wshub.Message]("m"))
 	join(t, flat, ss...)
+	join(t, event, ss...)
+	join(t, messageEvent, ss...)
 	join(t, binary, ss...)
 	join(t, messages, ss...)
 	ctx := context.Background()
 	payload := make([]byte, 128)
 	message := wshub.Text(strings.Repeat("x", 128))
+	jsonText := wshub.Text(`{"n":1}`)
 	attr := wshub.NewAttr[int]("n")
 	attr.Set(s, 1)
 	for _, tt := range []struct {
@@ -252,6 +257,8 @@ func TestAllocs(t *testing.T) {
 		f    func() error
 	}{
 		{"publish a flat struct", 3, func() error { return flat.Publish(ctx, price{"A", 1}) }},
+		{"publish an event", 3, func() error { return event.Publish(ctx, price{"A", 1}) }},
+		{"publish a message as an event", 3, func() error { return messageEvent.Publish(ctx, jsonText) }},
 		{"publish bytes", 3, func() error { return binary.Publish(ctx, payload) }},
 		{"publish a message", 3, func() error { return messages.Publish(ctx, message) }},
 		{"send to a session", 1, func() error { return s.Send(ctx, message) }},

@@ -1,0 +1,104 @@
+package wshub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/wshub-go/wshub/wshubtest"
+)
+
+// seeds are messages that have broken other routers.
+var seeds = []string{
+	``, ` `, `{`, `{}`, `null`, `"x"`, `[{"event":"a"}]`, `{"event":"echo"}`, `{"event":"echo","data":{"a":[1,"}"]}}`,
+	`{"event":"echo","id":1e400}`, `{"event":"echo","id":"\ud800"}`, `{"event":"echo","event":"none"}`, `{"\u0065vent":"echo"}`,
+	`{"event":"none","id":{}}`, `{"EVENT":"echo"}`, `{"event":"echo","topic":3}`, `{"event":"error"}`, `{"":"","event":"echo" , "data" :-0.1e+7 }`,
+	`{"event":"typed","data":{"n":1.5}}`, `{"event":"typed","data":{"n":99999999999999999999}}`, "{\"event\":\"\xff\"}", `{"event":"echo"}}`,
+	`{"event":"echo","data":` + strings.Repeat(`[{"x":`, 6000) + `1` + strings.Repeat(`}]`, 6000) + `}`,
+	`{"event":"echo","data":` + strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000) + `}`,
+	`{"id":"` + strings.Repeat(`\u0000`, 21) + `","event":"echo"}`, `{"id":"` + strings.Repeat(`x`, 1<<16) + `","event":"echo"}`,
+}
+
+// parsePacket takes for an envelope what encoding/json takes for one, and finds the same in it.
+func FuzzParsePacket(f *testing.F) {
+	for _, s := range seeds {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		before := bytes.Clone(text)
+		p, err := parsePacket(text)
+		if !bytes.Equal(text, before) {
+			t.Fatal("the message was changed")
+		}
+		if err != nil && !errors.Is(err, ErrDecode) {
+			t.Fatalf("error %v", err)
+		}
+		var model map[string]json.RawMessage
+		var event, topic string
+		valid := utf8.Valid(text) && json.Unmarshal(text, &model) == nil
+		if !valid || json.Unmarshal(model["event"], &event) != nil || event == "" {
+			event = ""
+		}
+		if err != nil {
+			if duplicates := bytes.Count(text, []byte("event")) > 1 || bytes.Contains(text, []byte(`\`)); event != "" && p.event == nil && !duplicates {
+				t.Fatalf("no event, want %q", event)
+			}
+			return
+		}
+		if model["topic"] != nil {
+			if err := json.Unmarshal(model["topic"], &topic); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id := model["id"]
+		if string(id) == "null" {
+			id = nil
+		}
+		if string(p.event) != event || p.topic != topic || !bytes.Equal(p.id, id) || !bytes.Equal(p.data, model["data"]) || len(p.id) > maxID {
+			t.Fatalf("got %q %q %q %q, want %q %q %q %q", p.event, p.topic, p.id, p.data, event, topic, id, model["data"])
+		}
+	})
+}
+
+// Whatever a client says, it gets one answer, which is an envelope with its id, and the session lives.
+func FuzzMux(f *testing.F) {
+	for _, s := range seeds {
+		f.Add([]byte(s), true)
+	}
+	f.Add([]byte("x"), false)
+	var m Mux
+	Reply(&m, "echo", func(_ context.Context, _ *Session, v any) (any, error) { return v, nil })
+	Reply(&m, "typed", func(_ context.Context, _ *Session, v struct{ N int }) (int, error) { return v.N, nil })
+	h := newHub(f, WithReadLimit(1<<20))
+	arrived := make(chan *Session, 1)
+	c := wshubtest.Dial(f, h.Handler(func(ctx context.Context, s *Session) error {
+		arrived <- s
+		return Each(m.Message)(ctx, s)
+	}))
+	s := <-arrived
+	f.Fuzz(func(t *testing.T, data []byte, text bool) {
+		kind := KindBinary
+		if text {
+			kind = KindText
+		}
+		if err := m.Message(s.Context(), s, Message{Kind: kind, Data: data}); err != nil {
+			t.Fatalf("the session closes: %v", err)
+		}
+		answer, _ := c.Next()
+		var got struct {
+			Event *string
+			ID    json.RawMessage
+			Data  *json.RawMessage
+		}
+		if err := json.Unmarshal(answer.Data, &got); err != nil || got.Event == nil || answer.Binary {
+			t.Fatalf("answered %v: %v", answer, err)
+		}
+		if p, err := parsePacket(data); text && err == nil && !bytes.Equal(got.ID, p.id) {
+			t.Fatalf("answered id %q, want %q", got.ID, p.id)
+		}
+	})
+}
