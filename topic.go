@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/wshub-go/wshub/internal/fanout"
 	"github.com/wshub-go/wshub/internal/queue"
@@ -195,6 +197,11 @@ func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except
 		}
 		err = t.Publish(ctx, e)
 	}
+	return publishError(ctx, err)
+}
+
+// publishError returns what the engine's refusal to publish is called here.
+func publishError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -319,6 +326,32 @@ func (t Topic[T]) Count(context.Context) (int, error) {
 		return 0, ErrClosed
 	}
 	return t.Len(), nil
+}
+
+// Snapshot ranges over what the topic's history holds when the loop begins, oldest first: what a stream with a [Replay] of
+// everything would be offered first. With [Coalesce] and keys that is the last value of each key, the current state. A topic
+// without [History] has nothing. The values are shared: what they point to must not change.
+func (t Topic[T]) Snapshot() iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, e := range t.st.held() {
+			if !yield(*e.Value.(*T)) {
+				return
+			}
+		}
+	}
+}
+
+// held returns the entries of the history that are for streams. st may be nil.
+func (st *topicState) held() []*queue.Entry {
+	if st == nil {
+		return nil
+	}
+	t := st.log.Load() // not live, which vacate takes away to look and puts back
+	if t == nil {
+		return nil
+	}
+	all, _ := t.Log().Replay(math.MaxInt, time.Now())
+	return slices.DeleteFunc(all, func(e *queue.Entry) bool { return e.Only != nil })
 }
 
 // Stats returns the account of everything offered under the topic's name: to sessions and streams, there are and were,

@@ -1,0 +1,115 @@
+package wshub_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wshub-go/wshub"
+)
+
+func TestSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		last3 := newTopic[int](t, h, "last3", wshub.History(3, time.Minute))
+		wantSeq(t, last3.Snapshot())
+		publish(t, last3, 1, 2)
+		before := last3.Snapshot()
+		wantSeq(t, before, 1, 2)
+		publish(t, last3, 3, 4, 5)
+		wantSeq(t, before, 3, 4, 5) // taken when the loop begins
+		for v := range last3.Snapshot() {
+			publish(t, last3, v+10) // while it goes
+		}
+		wantSeq(t, last3.Snapshot(), 13, 14, 15)
+		time.Sleep(time.Minute)
+		wantSeq(t, last3.Snapshot())
+
+		none := newTopic[int](t, h, "none", wshub.Policy{})
+		s := none.Subscribe(t.Context())
+		defer s.Close()
+		publish(t, none, 1) // pending for the stream, and no history
+		wantSeq(t, none.Snapshot())
+		wantSeq(t, wshub.Topic[int]{}.Snapshot())
+	})
+}
+
+// With keys it is the last value of each, in the order of their last changes, as a Replay of everything is.
+func TestSnapshotIsWhatReplayOffers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		ss, _ := sessions(t, h, 1)
+		for _, p := range []wshub.Policy{wshub.History(4, 0), wshub.Compose(wshub.Coalesce(), wshub.History(4, 0))} {
+			topic := newTopic(t, h, p.String(), p, wshub.KeyBy(price.key))
+			for i, k := range []string{"A", "B", "A", "C", "D", "E", "C", "B"} {
+				publish(t, topic, price{k, i})
+			}
+			publish(t, topic.Except(ss[0]), price{"F", 100})
+			publish(t, topic.Only(ss[0]), price{"G", 101}) // not for streams
+			snapshot := slices.Collect(topic.Snapshot())
+			ctx, cancel := context.WithCancel(t.Context())
+			// Everything at once: what Coalesce holds back for a key would change the order.
+			stream := topic.With(wshub.Compose(wshub.KeepAll(), wshub.Replay(1000))).Stream(ctx)
+			var replay []price
+			for range len(snapshot) {
+				replay = append(replay, <-stream)
+			}
+			synctest.Wait()
+			select {
+			case v := <-stream:
+				t.Errorf("%v: %v is not in the snapshot", p, v)
+			default:
+			}
+			cancel()
+			if len(snapshot) != 3 || !slices.Equal(snapshot, replay) {
+				t.Errorf("%v: snapshot %v, replay %v", p, snapshot, replay)
+			}
+		}
+	})
+}
+
+// A snapshot beside publishers, members that come and go and history that ages is always a run of what was published.
+func TestSnapshotBesidePublishers(t *testing.T) {
+	h := newHub(t)
+	topic := newTopic[int](t, h, "t", wshub.History(8, time.Millisecond))
+	const n = 3000
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range n {
+			if err := topic.Publish(context.Background(), i); err != nil {
+				t.Error(err)
+			}
+			if i%100 == 0 {
+				topic.Subscribe(context.Background()).Close()
+			}
+		}
+	}()
+	looks, highest := 0, 0
+	for open := true; open; {
+		select {
+		case <-done:
+			open = false // and look once more
+		default:
+		}
+		before := -1
+		for v := range topic.Snapshot() {
+			if before >= 0 && v != before+1 {
+				t.Errorf("%d after %d", v, before)
+			}
+			before = v
+		}
+		if before < 0 {
+			continue // it has aged by the time we look
+		}
+		if before < highest {
+			t.Errorf("%d after a snapshot with %d", before, highest)
+		}
+		looks, highest = looks+1, before
+	}
+	if looks == 0 {
+		t.Error("never saw anything")
+	}
+}
