@@ -152,3 +152,37 @@ func ExampleForEach() {
 	fmt.Println(lengths, err)
 	// Output: [3 5 7] <nil>
 }
+
+// Any policy over any channel: here the last two values are kept while nobody has time, and one more is on offer.
+func ExampleApply() {
+	readings := make(chan int)
+	recent := wshub.Apply(context.Background(), readings, wshub.DropOldest(2))
+	for i := range 10 {
+		readings <- i // never waits for the reader
+	}
+	close(readings)
+	last := 0
+	for r := range recent.C() {
+		last = r
+	}
+	a := recent.Stats()
+	fmt.Println(last, a.Offered, a.Sent+a.Dropped, recent.Err())
+	// Output: 9 10 10 <nil>
+}
+
+// The state of a keyed topic for those who only want to look.
+func ExampleTopic_Snapshot() {
+	hub, _ := wshub.New()
+	defer hub.Close()
+	p := wshub.Compose(wshub.Coalesce(), wshub.History(1000, 0))
+	ticks, _ := wshub.NewTopic(hub, "ticks", p, wshub.KeyBy(Tick.Key))
+	for _, t := range []Tick{{"ACME", 1}, {"INIT", 2}, {"ACME", 3}} {
+		ticks.Publish(context.Background(), t)
+	}
+	for t := range ticks.Snapshot() {
+		fmt.Println(t.Symbol, t.Price)
+	}
+	// Output:
+	// INIT 2
+	// ACME 3
+}

@@ -17,6 +17,7 @@ const (
 	placeSubscription policyPlace = "a subscription"
 	placeStream       policyPlace = "a stream"
 	placeInbound      policyPlace = "received messages"
+	placeApply        policyPlace = "Apply"
 )
 
 // policyScope is what validate has to know beside the effective policy.
@@ -61,7 +62,7 @@ func (p Policy) checkPlace(o policyScope) error {
 		return refuse(partReplay, "only a join or a stream is offered a replay")
 	case g.flushSet && o.place == placeInbound:
 		return refuse(partFlush, "only what is sent is flushed; use rate")
-	case g.packSet && o.place == placeInbound:
+	case g.packSet && (o.place == placeInbound || o.place == placeApply):
 		return refuse(partPack, "only what is sent is framed")
 	}
 	return nil

@@ -10,9 +10,9 @@ import (
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
-// Stream is a topic inside the process: a channel of its values under a policy. The policy acts on values for which
-// the reader has no time: the one it is offered next waits, the rest is bounded, conflated or dropped. A reader that is
-// too slow for Evict or Block has its stream closed with [ErrSlow].
+// Stream is a topic inside the process, or what [Apply] made of a channel: a channel of values under a policy. The policy
+// acts on values for which the reader has no time: the one it is offered next waits, the rest is bounded, conflated or
+// dropped. A reader that is too slow for Evict or Block has its stream closed with [ErrSlow].
 //
 // No goroutine runs for a stream whose reader is waiting. The values are shared: what they point to must not change.
 type Stream[T any] struct {
@@ -20,11 +20,11 @@ type Stream[T any] struct {
 	ch   chan T
 }
 
-// C returns the channel. The hub closes it when the stream ends; Err tells why.
+// C returns the channel. It is closed when the stream ends, never by the reader; Err tells why.
 func (s *Stream[T]) C() <-chan T { return s.ch }
 
-// Err returns nil while the stream is open and after [Stream.Close]; else why it ended: ctx's error, [ErrSlow],
-// [ErrClosed], [ErrPanic] for its filter's, or what was wrong with its policy.
+// Err returns nil while the stream is open, after [Stream.Close], and when the input of [Apply] has closed; else why it
+// ended: ctx's cause, [ErrSlow], [ErrClosed], [ErrPanic] for its filter's, or what was wrong with its policy.
 func (s *Stream[T]) Err() error {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -47,13 +47,13 @@ func (s *Stream[T]) Close() { s.core.end(nil) }
 
 // streamCore is a stream without T: the owner of its subscriber.
 type streamCore struct {
-	hub    *Hub
+	hub    *Hub // whom it tells; nil for a stream of Apply
 	sub    *fanout.Subscriber
 	member *fanout.Member // immutable once the stream was returned; nil if it never opened
-	vacate func()
-	unhook func() bool   // stops watching the context
-	gone   chan struct{} // closed first when the stream ends
-	shut   func()        // closes the channel
+	vacate func()         // called once, when it has left the topic
+	unhook func() bool    // stops watching the context
+	gone   chan struct{}  // closed first when the stream ends
+	shut   func()         // closes the channel
 
 	mu      sync.Mutex
 	err     error // guarded by mu
@@ -140,7 +140,9 @@ func (c *streamCore) detach() {
 	if c.unhook != nil {
 		c.unhook()
 	}
-	c.hub.reg.streams.remove(c)
+	if c.hub != nil {
+		c.hub.reg.streams.remove(c)
+	}
 	c.sub.Detach()
 	c.vacate()
 	c.mu.Lock()
@@ -155,15 +157,20 @@ func (c *streamCore) detach() {
 // The hooks of its subscriber.
 
 func (c *streamCore) Slow(t *fanout.Topic) {
+	if c.hub == nil {
+		c.end(fmt.Errorf("apply: %w", ErrSlow))
+		return
+	}
 	name := topicName(t)
 	c.hub.emit(Event{Kind: EventEvicted, Topic: name})
 	c.end(fmt.Errorf("stream of %q: %w", name, ErrSlow))
 }
 
+// Failed is called when a filter panicked, which only streams of a hub have, or when the reader is gone: end was called.
 func (c *streamCore) Failed(err error) {
 	var p *fanout.PanicError
 	if !errors.As(err, &p) {
-		return // the reader is gone: end was called
+		return
 	}
 	c.hub.logPanic("filter", nil, p.Value, p.Stack)
 	err = panicError(p.Value)
@@ -171,37 +178,30 @@ func (c *streamCore) Failed(err error) {
 	c.end(err)
 }
 
-func (c *streamCore) Flushed()   {}
+// Flushed is called when all that Apply was given is decided.
+func (c *streamCore) Flushed()   { c.end(nil) }
 func (c *streamCore) CloseSent() {}
 
 func (c *streamCore) Dropped(t *fanout.Topic, n uint64) {
-	if t != c.hub.events {
+	if c.hub != nil && t != c.hub.events {
 		c.hub.emit(Event{Kind: EventDropped, Topic: topicName(t), N: n})
 	}
 }
 
-// openStream makes a stream of what join makes its subscriber a member of. vacate is called once it has left.
-func openStream[T any](ctx context.Context, h *Hub, join func(*fanout.Subscriber) (*fanout.Member, error), vacate func()) *Stream[T] {
-	if !h.tasks.enter() { // Shutdown waits for those that have entered
-		return brokenStream[T](ErrClosed)
-	}
+// makeStream makes a stream that is in no topic yet. closed is called once its channel is.
+func makeStream[T any](e *fanout.Engine, h *Hub, vacate, closed func()) *Stream[T] {
 	ch := make(chan T)
 	c := &streamCore{hub: h, vacate: vacate, gone: make(chan struct{})}
 	c.shut = sync.OnceFunc(func() {
 		close(ch)
-		h.tasks.leave()
+		closed()
 	})
-	s := &Stream[T]{core: c, ch: ch}
-	c.sub = h.engine.NewFeed(&feed[T]{core: c, ch: ch}, c)
-	for {
-		m, err := join(c.sub)
-		if errors.Is(err, fanout.ErrRetired) {
-			continue // vanished before it was joined; the next call makes another
-		}
-		c.member = m
-		break
-	}
-	late := !h.reg.streams.add(c) // the hub has ended all streams meanwhile
+	c.sub = e.NewFeed(&feed[T]{core: c, ch: ch}, c)
+	return &Stream[T]{core: c, ch: ch}
+}
+
+// start has ctx end the stream, which has joined its topic; from here on end leaves nothing to others.
+func (c *streamCore) start(ctx context.Context) {
 	if ctx.Done() != nil {
 		c.unhook = context.AfterFunc(ctx, func() { c.end(context.Cause(ctx)) })
 	}
@@ -211,7 +211,27 @@ func openStream[T any](ctx context.Context, h *Hub, join func(*fanout.Subscriber
 	c.mu.Unlock()
 	if ended { // before it was open: what end left to do
 		c.detach()
-	} else if late {
+	}
+}
+
+// openStream makes a stream of what join makes its subscriber a member of. vacate is called once it has left.
+func openStream[T any](ctx context.Context, h *Hub, join func(*fanout.Subscriber) (*fanout.Member, error), vacate func()) *Stream[T] {
+	if !h.tasks.enter() { // Shutdown waits for those that have entered
+		return brokenStream[T](ErrClosed)
+	}
+	s := makeStream[T](h.engine, h, vacate, h.tasks.leave)
+	c := s.core
+	for {
+		m, err := join(c.sub)
+		if errors.Is(err, fanout.ErrRetired) {
+			continue // vanished before it was joined; the next call makes another
+		}
+		c.member = m
+		break
+	}
+	late := !h.reg.streams.add(c) // the hub has ended all streams meanwhile
+	c.start(ctx)
+	if late {
 		c.end(ErrClosed)
 	}
 	return s

@@ -37,7 +37,7 @@ type Feed interface {
 type Owner interface {
 	Slow(t *Topic)              // a policy gave the subscriber up: its data stopped. Once.
 	Failed(err error)           // a write failed or timed out, or a filter panicked: its data stopped. Once.
-	Flushed()                   // everything stamped before Seal was written. Once.
+	Flushed()                   // everything stamped before Seal was written, or all there was before Conclude decided. Once.
 	CloseSent()                 // the close frame has left. Once.
 	Dropped(t *Topic, n uint64) // a policy dropped n values of t
 }
@@ -58,6 +58,7 @@ type Subscriber struct {
 	word  atomic.Uint32
 	state state       // guarded by the write bit
 	told  uint8       // which of the once-only hooks were collected; guarded by the write bit
+	last  bool        // Conclude was called; guarded by the write bit
 	shut  atomic.Bool // sealed or stopped: Send is refused
 	limit int32       // topics it may be a member of, 0: any number; guarded by the write bit
 
@@ -188,6 +189,25 @@ func (s *Subscriber) Seal() {
 		s.seal = s.e.clock.Load()
 	}
 	s.release(nil)
+}
+
+// Conclude says that nothing more is published to the subscriber's topics or sent to it: the owner's Flushed is called once
+// nothing is pending. Unlike after Seal, policies and pacing go on until then.
+func (s *Subscriber) Conclude() {
+	s.lock()
+	s.last = true
+	s.release(nil)
+}
+
+// caughtUp reports whether nothing is pending, while no frame is begun. Callers own the write bit.
+func (s *Subscriber) caughtUp() bool {
+	for _, m := range s.subs {
+		if m.cursor.Load() < m.topic.log.Head() || m.backlog != nil && m.backlog.len() > 0 {
+			return false
+		}
+	}
+	mb := s.mail.Load()
+	return mb == nil || mb.Len() == 0
 }
 
 // Stop ends the subscriber's data at once: what is pending counts as undelivered. The control lane goes on.

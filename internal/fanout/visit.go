@@ -137,7 +137,7 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 		}
 	}
 	if len(v.sources) == 0 {
-		if s.seal != 0 && s.once(toldFlushed) {
+		if (s.seal != 0 || s.last && s.caughtUp()) && s.once(toldFlushed) {
 			s.happen.flushed = true
 		}
 		return later && s.seal == 0
