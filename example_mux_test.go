@@ -65,11 +65,11 @@ func ExampleReply() {
 	defer end()
 
 	var mux wshub.Mux
-	wshub.Reply(&mux, "upper", func(ctx context.Context, s *wshub.Session, names []string) (map[string]int, error) {
+	wshub.Reply(&mux, "count", func(ctx context.Context, s *wshub.Session, names []string) (map[string]int, error) {
 		return map[string]int{"names": len(names)}, nil
 	})
-	say(hub.Handler(wshub.Each(mux.Message)), `{"event":"upper","id":"a7","data":["ann","bob"]}`)
-	// Output: {"event":"upper","id":"a7","data":{"names":2}}
+	say(hub.Handler(wshub.Each(mux.Message)), `{"event":"count","id":"a7","data":["ann","bob"]}`)
+	// Output: {"event":"count","id":"a7","data":{"names":2}}
 }
 
 // A fallback speaks to clients that do not speak the Mux's protocol.
@@ -212,7 +212,7 @@ func ExampleRecoverEach() {
 func exampleLogger() *slog.Logger {
 	drop := func(_ []string, a slog.Attr) slog.Attr {
 		switch a.Key {
-		case slog.TimeKey, "session", "took":
+		case slog.TimeKey, "session", "took", "addr":
 			return slog.Attr{}
 		}
 		return a
@@ -227,7 +227,7 @@ func ExampleLog() {
 	full := func(context.Context, *wshub.Session) error { return wshub.ErrTopicFull }
 	say(hub.Handler(full, wshub.Log(exampleLogger())), "hello")
 	// Output:
-	// level=DEBUG msg="session begins" user="" addr=192.0.2.1:1234
+	// level=DEBUG msg="session begins" user=""
 	// level=INFO msg="session ends" user="" code=1008 err="wshub: limit reached: topic is full"
 	// closed with 1008
 }
@@ -240,7 +240,7 @@ func ExampleLogEach() {
 	mux.Use(wshub.LogEach(exampleLogger()))
 	wshub.Reply(&mux, "add", func(_ context.Context, _ *wshub.Session, q Sum) (int, error) { return q.A + q.B, nil })
 	say(hub.Handler(wshub.Each(mux.Message)), `{"event":"add","data":{"a":2,"b":3}}`)
-	// Output:
+	// Unordered output:
 	// {"event":"add","data":5}
 	// level=DEBUG msg=message kind=text bytes=36 event=add
 }
@@ -249,6 +249,7 @@ func ExampleMetrics() {
 	hub, end := newExampleHub()
 	defer end()
 	events := hub.Events(context.Background(), wshub.Policy{})
+	defer events.Close()
 
 	say(hub.Handler(func(context.Context, *wshub.Session) error { return wshub.ErrForbidden }, wshub.Metrics()), "hello")
 	for e := range events.C() {
@@ -266,6 +267,7 @@ func ExampleMetricsEach() {
 	hub, end := newExampleHub()
 	defer end()
 	events := hub.Events(context.Background(), wshub.Policy{})
+	defer events.Close()
 
 	var mux wshub.Mux
 	mux.Use(wshub.MetricsEach())

@@ -156,9 +156,12 @@ func TestMuxErrors(t *testing.T) {
 		{"two events", `{"event":"line","event":"ping"}`, bad},
 		{"two data", `{"event":"ping","id":1,"data":1,"data":2}`, bad},
 		{"two ids, one in disguise", `{"event":"ping","id":1,"\u0069d":2}`, bad},
+		{"very long id", `{"event":"ping","id":"` + strings.Repeat("x", 1<<16) + `"}`, bad},
 		{"deep nesting", `{"event":"ping","data":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, bad},
 	}.run(t, &m)
 	long := `"` + strings.Repeat("x", 126) + `"`
+	deep := strings.Repeat(`[{"x":`, 1000) + "1" + strings.Repeat("}]", 1000)
+	answers{{"nesting", `{"event":"ping","y":` + deep + `,"data":` + deep + `}`, `{"event":"ping","data":"pong"}`}}.run(t, &m)
 	answers{{"longest id", `{"event":"ping","id":` + long + `}`, `{"event":"ping","id":` + long + `,"data":"pong"}`}}.run(t, &m)
 }
 
@@ -181,6 +184,10 @@ func TestMuxCloses(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}, 4003},
+		"recovered panic": {func(ctx context.Context, s *wshub.Session) error {
+			recovered := wshub.RecoverEach()(func(context.Context, *wshub.Session, wshub.Message) error { panic("no") })
+			return recovered(ctx, s, wshub.Message{})
+		}, 1011},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -195,6 +202,34 @@ func TestMuxCloses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A shutdown lets the messages that have come be handled and answered, also after one that fails.
+func TestMuxAnswersDuringShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		topic := newTopic[string](t, h, "x", wshub.Policy{})
+		hold := make(chan struct{})
+		var m wshub.Mux
+		wshub.Reply(&m, "ping", ping)
+		wshub.Handle(&m, "hold", func(context.Context, *wshub.Session, any) error { <-hold; return nil })
+		wshub.Handle(&m, "publish", func(ctx context.Context, _ *wshub.Session, _ any) error { return topic.Publish(ctx, "x") })
+		c := wshubtest.Dial(t, h.Handler(wshub.Each(m.Message)))
+		for _, event := range []string{"hold", "nobody's", "ping", "publish", "ping"} {
+			c.SendText(`{"event":"` + event + `"}`)
+		}
+		synctest.Wait()
+		done := make(chan error)
+		go func() { done <- h.Shutdown(context.Background()) }()
+		synctest.Wait()
+		close(hold)
+		c.ExpectText(`{"event":"error","data":{"code":"unknown_event","message":"unknown event"}}`)
+		c.ExpectText(`{"event":"ping","data":"pong"}`)
+		c.ExpectClose(1001) // the hub's end is no error of the message, and the last ping is not handled
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestMuxFallback(t *testing.T) {
