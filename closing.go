@@ -18,6 +18,7 @@ type verdict struct {
 	reason string
 	cause  error // nil for a normal close
 	how    manner
+	unless stage // it comes too late for a session that has come this far
 }
 
 // closedWith returns the verdict of a plain close.
@@ -54,6 +55,8 @@ const (
 	aborted                    // somebody wants the end now
 	returned                   // the SessionFunc has returned
 	byHand                     // there is no SessionFunc
+	admitted                   // no longer subject to WithAdmission's timeout; never set once decided
+	sendOnly                   // CloseRead was called
 )
 
 // mark adds to the stage and reports whether that was new. It wakes the reading goroutine.
@@ -104,12 +107,12 @@ func (s *Session) await(want stage, d time.Duration) stage {
 	}
 }
 
-// decide closes the session for the given reason, unless it is closing already. It does not wait. The reading goroutine
-// sees it through to the end, see conclude.
+// decide closes the session for the given reason, unless it is closing already, or has come as far as the verdict's
+// unless. It does not wait. The reading goroutine sees it through to the end, see conclude.
 func (s *Session) decide(v verdict, how manner) bool {
 	v.how = how
 	s.mu.Lock()
-	if s.stage&decided != 0 {
+	if s.stage&(decided|v.unless) != 0 {
 		s.mu.Unlock()
 		return false
 	}

@@ -13,7 +13,7 @@ type EventKind uint8
 // The kinds of events. The events of one session come in the order connected, joined and left as they happened,
 // disconnected; nothing about a session follows its EventDisconnected.
 const (
-	EventConnected    EventKind = iota + 1 // a session was accepted
+	EventConnected    EventKind = iota + 1 // a session was accepted, and admitted if [WithAdmission] asks for it
 	EventJoined                            // it joined Topic
 	EventLeft                              // it left Topic, by itself or because it ended
 	EventDisconnected                      // it has ended: Code, Reason, Cause
@@ -87,14 +87,18 @@ func (h *Hub) emit(ev Event) {
 	}
 }
 
-// emit tells whoever listens something about the session. What happens to a session that is known to everyone, but not
-// announced yet, waits.
+// emit tells whoever listens something about the session: nothing before it is admitted. What happens to one that is
+// known to everyone, but not announced yet, waits.
 func (s *Session) emit(ev Event) {
 	if s.hub.events.Len() == 0 {
 		return
 	}
 	ev.Session, ev.Time = s.id, time.Now()
 	s.mu.Lock()
+	if s.stage&admitted == 0 {
+		s.mu.Unlock()
+		return
+	}
 	ev.User = s.ident.User
 	if s.early != nil && ev.Kind != EventConnected {
 		*s.early = append(*s.early, ev)

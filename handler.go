@@ -77,7 +77,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request
 
 // accept is everything from a request to a running session. f is nil without a SessionFunc.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (*Session, error) {
-	s, err := h.admit(w, r, f)
+	s, err := h.upgrade(w, r, f)
 	if err != nil {
 		h.counts.refused.Add(1)
 		return nil, fmt.Errorf("accept: %w", err)
@@ -85,8 +85,8 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Reques
 	return s, nil
 }
 
-// admission is what an upgrade under way has taken of the limits. undo gives all of it back.
-type admission struct {
+// claims is what an upgrade under way has taken of the limits. undo gives all of it back.
+type claims struct {
 	h       *Hub
 	upgrade bool
 	entered bool
@@ -95,7 +95,7 @@ type admission struct {
 	user    string
 }
 
-func (a *admission) undo() {
+func (a *claims) undo() {
 	if a.entered {
 		a.h.gate.leave()
 	}
@@ -106,13 +106,19 @@ func (a *admission) undo() {
 		a.h.release(a.addr)
 	}
 	if a.upgrade {
-		a.h.upgrades.Release(1)
+		a.h.upgraded()
 	}
 }
 
-// admit checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing taken.
-func (h *Hub) admit(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (s *Session, err error) {
-	a := admission{h: h}
+// upgraded says that an upgrade is under way no more.
+func (h *Hub) upgraded() {
+	h.upgrading.Add(-1)
+	h.upgrades.Release(1)
+}
+
+// upgrade checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing taken.
+func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (s *Session, err error) {
+	a := claims{h: h}
 	defer func() {
 		if s == nil {
 			a.undo()
@@ -127,12 +133,13 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request, f func(*http.Request
 		}
 	}()
 
-	if h.closedErr() != nil {
+	if h.gate.emptied() != nil {
 		return nil, busy(w, ErrDraining)
 	}
 	if !h.upgrades.TryAcquire(1) {
 		return nil, busy(w, ErrTooManyUpgrades)
 	}
+	h.upgrading.Add(1)
 	a.upgrade = true
 	if err := h.take(r, &a); err != nil {
 		if errors.Is(err, ErrTooManySessionsPerAddr) {
@@ -164,7 +171,7 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request, f func(*http.Request
 			return nil, refuse(w, err)
 		}
 	}
-	// From here on Shutdown waits for the session.
+	// From here on Drain and Shutdown wait for the session.
 	if !h.gate.enter() {
 		return nil, busy(w, ErrDraining)
 	}
@@ -175,13 +182,13 @@ func (h *Hub) admit(w http.ResponseWriter, r *http.Request, f func(*http.Request
 		return nil, fmt.Errorf("%w: %w", ErrUpgrade, err)
 	}
 	s = h.open(conn, r, ident, a.addr)
-	h.upgrades.Release(1)
+	h.upgraded()
 	s.start(fn)
 	return s, nil
 }
 
 // take counts the session against the hub's limit and the address's.
-func (h *Hub) take(r *http.Request, a *admission) error {
+func (h *Hub) take(r *http.Request, a *claims) error {
 	if limit := h.opts.limits.Sessions; h.taken.Add(1) > int64(limit) && limit > 0 {
 		h.taken.Add(-1)
 		return ErrTooManySessions
@@ -206,18 +213,24 @@ func (h *Hub) release(addr string) {
 	h.taken.Add(-1)
 }
 
-// open makes the session: member of everyone, found by id and user, announced.
+// open makes the session: member of everyone, found by id and user, announced, unless it waits to be admitted.
 func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string) *Session {
 	s := &Session{hub: h, conn: conn, id: h.newID(), addr: addr, ident: ident, connected: time.Now(), early: new([]Event)}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
 	s.sub = h.engine.NewSubscriber(conn, (*hooks)(s))
 	conn.SetWake(s.sub.Visit)
-	h.joinEveryone(s)
+	if n := h.opts.limits.TopicsPerSession; n > 0 {
+		s.sub.Limit(n + 1) // with everyone
+	}
 	if ident.User != "" {
 		h.table.addUser(s, ident.User)
 	}
-	h.table.add(s, func() { s.emit(Event{Kind: EventConnected}) })
-	s.announced()
+	if h.opts.admission > 0 && ident.User == "" {
+		s.hold()
+	} else {
+		s.stage = admitted
+		s.enroll()
+	}
 	h.counts.accepted.Add(1)
 	s.mu.Lock()
 	s.expireLocked()
@@ -236,9 +249,13 @@ func (s *Session) start(fn SessionFunc) {
 		go s.run(fn) // owner: the session; ends when fn returns
 	}
 	go s.read() // owner: the session; see read
-	// Shutdown marks the hub closed before it looks for sessions: one of the two sees the other.
-	if s.hub.closedErr() != nil {
+	// Shutdown marks the hub closed before it looks for sessions, and so does Drain when it looks for the last time: one of
+	// the two sees the other.
+	switch h := s.hub; {
+	case h.closedErr() != nil:
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
+	case h.drain.asked.Load():
+		s.decide(closedWith(StatusGoingAway, drainReason), asked)
 	}
 }
 

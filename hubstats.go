@@ -18,11 +18,13 @@ type counts struct {
 	eventsLost        atomic.Uint64
 }
 
-// HubStats is what a hub has done and holds. Everything but Sessions and what is Pending in the accounts
+// HubStats is what a hub has done and holds. Everything but Sessions, Unadmitted and what is Pending in the accounts
 // only ever grows.
 type HubStats struct {
-	Sessions int    // open now
-	Accepted uint64 // sessions ever
+	Sessions   int // open now
+	Unadmitted int // open now and not among Sessions, see [WithAdmission]
+
+	Accepted uint64 // sessions ever, the unadmitted included
 	Refused  uint64 // requests that did not become sessions
 	Evicted  uint64 // sessions that a policy gave up for being slow
 
@@ -42,7 +44,9 @@ type HubStats struct {
 // Stats returns the hub's counters. It locks nothing for long, but the accounts of all topics are added up.
 func (h *Hub) Stats() HubStats {
 	return HubStats{
-		Sessions: h.Len(),
+		Sessions:   h.Len(),
+		Unadmitted: h.table.held(),
+
 		Accepted: h.counts.accepted.Load(),
 		Refused:  h.counts.refused.Load(),
 		Evicted:  h.counts.evicted.Load(),

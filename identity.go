@@ -31,33 +31,42 @@ func (s *Session) User() string { return s.Identity().User }
 // sessions as [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that
 // authentication vouches for, never with one out of a message.
 func (s *Session) SetUser(id string) error {
+	order := s.order()
+	order.Lock()
+	defer order.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.setUserLocked(id); err != nil {
+	admits, err := s.setUserLocked(id)
+	s.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("set user %q: %w", id, err)
+	}
+	if admits {
+		s.enroll()
 	}
 	return nil
 }
 
-func (s *Session) setUserLocked(id string) error {
+// setUserLocked is SetUser under the order lock and mu. When the user is what admits the session, enroll has to follow.
+func (s *Session) setUserLocked(id string) (admits bool, err error) {
 	t := &s.hub.table
 	switch {
-	case s.unlisted || s.shut.Load():
-		return ErrSessionClosed
+	case s.unlisted || s.stage&decided != 0:
+		return false, ErrSessionClosed
 	case id == s.ident.User:
-		return nil
+		return false, nil
 	}
 	if id != "" && !t.reserveUser(id, s.hub.opts.limits.SessionsPerUser) {
-		return ErrTooManySessionsPerUser
+		return false, ErrTooManySessionsPerUser
 	}
 	if s.ident.User != "" {
 		t.removeUser(s, s.ident.User)
 	}
 	if id != "" {
 		t.addUser(s, id)
+		admits = s.stage&admitted == 0 && s.admitLocked()
 	}
 	s.ident.User = id
-	return nil
+	return admits, nil
 }
 
 // Renew gives the session another identity, whole, as after its client has sent a new token; the old one's Expires no
@@ -69,14 +78,18 @@ func (s *Session) setUserLocked(id string) error {
 // Nothing has changed when the error is [ErrSessionClosed], [ErrTooManySessionsPerUser], or matches ErrUnauthorized because
 // the identity has expired already: the session then still closes when its old identity expires.
 func (s *Session) Renew(ctx context.Context, ident Identity) error {
-	if err := s.setIdentity(ident); err != nil {
-		return fmt.Errorf("renew session %s: %w", s.id, err)
-	}
-	// A join that was authorized for the old identity has either happened when its lock is free, or asks again.
-	order := s.hub.reg.order(s)
+	// Under the order lock: a join that was authorized for the old identity has happened by now, or will ask again.
+	order := s.order()
 	order.Lock()
+	admits, err := s.setIdentity(ident)
+	if admits {
+		s.enroll()
+	}
 	members := s.sub.Members()
 	order.Unlock()
+	if err != nil {
+		return fmt.Errorf("renew session %s: %w", s.id, err)
+	}
 	var errs []error
 	for _, m := range members {
 		st, ok := m.Topic().Tag().(*topicState)
@@ -91,20 +104,21 @@ func (s *Session) Renew(ctx context.Context, ident Identity) error {
 	return errors.Join(errs...)
 }
 
-// setIdentity replaces the identity and the timer of its end.
-func (s *Session) setIdentity(ident Identity) error {
+// setIdentity replaces the identity and the timer of its end. When its user is what admits the session, enroll has to
+// follow. Callers hold the order lock.
+func (s *Session) setIdentity(ident Identity) (admits bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ident.expired(time.Now()) {
-		return errExpired
+		return false, errExpired
 	}
-	if err := s.setUserLocked(ident.User); err != nil {
-		return err
+	if admits, err = s.setUserLocked(ident.User); err != nil {
+		return false, err
 	}
 	s.ident = ident
 	s.renewals++
 	s.expireLocked()
-	return nil
+	return admits, nil
 }
 
 // identities returns how many identities the session has had.

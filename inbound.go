@@ -88,7 +88,11 @@ func (s *Session) receive() error {
 		}
 		s.hub.counts.received.Add(1)
 		s.hub.counts.receivedBytes.Add(uint64(len(data)))
-		if !r.admit(len(data)) {
+		if s.onlySends() {
+			s.unexpected(1)
+			return nil
+		}
+		if !r.within(len(data)) {
 			if s.ended() {
 				return nil
 			}
@@ -135,9 +139,9 @@ func protocolBroken(err error) bool {
 	return errors.As(err, &broken)
 }
 
-// admit applies the rate to a message of n bytes. false: it is not delivered, because it was dropped and counted, or
+// within applies the rate to a message of n bytes. false: it is not delivered, because it was dropped and counted, or
 // because the session closes.
-func (r *reader) admit(n int) bool {
+func (r *reader) within(n int) bool {
 	if r.msgs == nil && r.bytes == nil {
 		return true
 	}
@@ -185,19 +189,26 @@ func (r *reader) delay(now time.Time, n int) bool {
 		r.evict("too many messages")
 		return false
 	}
-	r.s.await(decided, d)
-	return !r.s.ended()
+	r.s.await(decided|sendOnly, d)
+	if r.s.ended() {
+		r.lose()
+		return false
+	}
+	return true
 }
 
 // deliver puts m into Messages as the policy says. false: the session closes.
 func (r *reader) deliver(m Message) bool {
 	ch, _ := r.s.inbox()
 	for !r.s.ended() {
+		if r.s.onlySends() {
+			r.s.unexpected(1)
+			return false
+		}
 		if r.fits(ch, m) {
 			select {
 			case ch <- m:
-				r.note(m)
-				return true
+				return r.delivered(m)
 			default:
 			}
 		}
@@ -215,6 +226,7 @@ func (r *reader) deliver(m Message) bool {
 			return r.hold(ch, m)
 		}
 	}
+	r.lose()
 	return false
 }
 
@@ -225,13 +237,30 @@ func (r *reader) hold(ch chan Message, m Message) bool {
 		patience -= time.Since(r.oldest(ch))
 	}
 	if r.pause(ch, m, max(patience, 0)) {
-		return true
+		return r.delivered(m)
+	}
+	if r.s.onlySends() && !r.s.ended() {
+		r.s.unexpected(1)
+		return false
 	}
 	r.evict("too many messages") // unless the session closes: then this changes nothing
 	return false
 }
 
-// pause stops reading until ch has taken m (true), d is over, or the session closes.
+// delivered notes that m is in Messages. CloseRead marks before it empties Messages, and this looks after m was put there:
+// one of the two finds m, unless somebody took it before. false: the session closes.
+func (r *reader) delivered(m Message) bool {
+	r.note(m)
+	if !r.s.onlySends() {
+		return true
+	}
+	if n := r.s.discard(); n > 0 {
+		r.s.unexpected(n)
+	}
+	return !r.s.ended()
+}
+
+// pause stops reading until ch has taken m (true), d is over, the session closes or only sends.
 func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 	wake, st := r.s.waker()
 	var over <-chan time.Time
@@ -240,7 +269,7 @@ func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 		defer timer.Stop()
 		over = timer.C
 	}
-	for nap := time.Millisecond; st&decided == 0; nap = min(2*nap, 50*time.Millisecond) {
+	for nap := time.Millisecond; st&(decided|sendOnly) == 0; nap = min(2*nap, 50*time.Millisecond) {
 		// While too many bytes wait there may be room in the channel: nobody tells when a message was taken, so this
 		// looks, ever less often.
 		out, look := ch, (<-chan time.Time)(nil)
@@ -249,7 +278,6 @@ func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 		}
 		select {
 		case out <- m:
-			r.note(m)
 			return true
 		case <-look:
 		case <-wake:
@@ -304,8 +332,12 @@ func (r *reader) drop(n uint64) {
 	r.s.emit(Event{Kind: EventDropped, N: n})
 }
 
-// evict closes a session that sends more than the policy allows.
+// lose counts the message at hand, which nobody can take any more.
+func (r *reader) lose() { r.s.hub.counts.unread.Add(1) }
+
+// evict closes a session that sends more than the policy allows, with the message at hand.
 func (r *reader) evict(reason string) {
+	r.lose()
 	r.s.decide(verdict{code: StatusPolicyViolation, reason: reason, cause: ErrTooManyMessages}, atOnce)
 }
 

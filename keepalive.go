@@ -78,7 +78,7 @@ func (k *keepAlive) sweep() {
 	defer k.h.tasks.leave()
 	now := time.Now()
 	for range k.shards {
-		k.batch = k.h.table.appendShard(k.batch[:0], k.next)
+		k.batch = k.h.table.appendShard(k.batch[:0], k.next, true)
 		k.next = (k.next + 1) % tableShards
 		for _, s := range k.batch {
 			k.visit(s, now)
@@ -89,7 +89,7 @@ func (k *keepAlive) sweep() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	// A session added after this look finds armed unset and wakes the sweep.
-	if k.ended || k.h.table.len() == 0 {
+	if t := &k.h.table; k.ended || t.held() == 0 && t.len() == 0 {
 		k.armed = false
 		return
 	}

@@ -170,6 +170,20 @@ func (g *gate) leave() {
 	}
 }
 
+// len returns how many have entered and not left.
+func (g *gate) len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n
+}
+
+// emptied returns the channel that close does, or nil while the gate is open.
+func (g *gate) emptied() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.empty
+}
+
 // close refuses all that comes later and returns a channel that is closed once all have left. first is false when the
 // gate was closed before.
 func (g *gate) close() (empty <-chan struct{}, first bool) {

@@ -34,6 +34,9 @@ type options struct {
 	subprotocols   []string
 	sendBuffer     int
 	writeTimeout   time.Duration
+	admission      time.Duration
+	settle         time.Duration
+	spread         time.Duration
 	node           string
 }
 
@@ -46,6 +49,8 @@ func defaultOptions() options {
 		messageTimeout: 30 * time.Second,
 		sendBuffer:     32 << 10,
 		writeTimeout:   10 * time.Second,
+		settle:         5 * time.Second,
+		spread:         15 * time.Second,
 	}
 }
 
@@ -102,6 +107,13 @@ func Authorize(f func(ctx context.Context, s *Session, topic string) error) Opti
 // 50 bytes and the JSON, also while nobody watches.
 func WithMember(f func(*Session) any) Option { return func(o *options) { o.member = f } }
 
+// WithAdmission sets the time that a session has, from Accept on, to get a user (from [Authenticate],
+// [Session.SetUser] or [Session.Renew]) or to join a topic; one that has neither by then is closed at once with 1008, and [ErrNotAdmitted] is its
+// cause. Until it is admitted it counts against [Limits] and in [HubStats].Unadmitted only: it is not among
+// [Hub.Everyone], cannot be found, is not counted, and no [Event] tells of it; a session that ends unadmitted was never
+// there. Its own methods work. 0, the default, admits every session in Accept.
+func WithAdmission(timeout time.Duration) Option { return func(o *options) { o.admission = timeout } }
+
 // WithInbound sets what happens to the client's messages while the handler is busy. By default 16 wait in
 // [Session.Messages], and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:
 //
@@ -153,6 +165,13 @@ func WithSendBuffer(bytes int) Option { return func(o *options) { o.sendBuffer =
 // WithWriteTimeout sets the time that one frame has to leave, and a close to flush what is pending; 10 s by default.
 func WithWriteTimeout(d time.Duration) Option { return func(o *options) { o.writeTimeout = d } }
 
+// WithDrain sets what [Hub.Drain] takes its time for: settle is how long new sessions are still accepted, for load
+// balancers to see that the node is not ready; spread is the time over which the sessions are asked to go. The default is
+// 5 s and 15 s; 0 is at once.
+func WithDrain(settle, spread time.Duration) Option {
+	return func(o *options) { o.settle, o.spread = settle, spread }
+}
+
 // WithNode sets the node's id, with which all its session ids begin: 1 to 64 of A-Z, a-z, 0-9, "_" and "-". It is
 // random by default.
 func WithNode(id string) Option { return func(o *options) { o.node = id } }
@@ -191,6 +210,12 @@ func (o *options) check() error {
 	}
 	if o.writeTimeout <= 0 {
 		bad("WithWriteTimeout: %v, want more than 0", o.writeTimeout)
+	}
+	if o.admission < 0 {
+		bad("WithAdmission: %v, want 0 (no limit) or more", o.admission)
+	}
+	if o.settle < 0 || o.spread < 0 {
+		bad("WithDrain(%v, %v): negative", o.settle, o.spread)
 	}
 	for i, p := range o.subprotocols {
 		switch {

@@ -32,6 +32,9 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		{"subprotocol", []Option{WithSubprotocols("a b", "ok", "ok", "")}, []string{`"a b"`, `"ok" twice`, `""`}},
 		{"send buffer", []Option{WithSendBuffer(0)}, []string{"WithSendBuffer"}},
 		{"write timeout", []Option{WithWriteTimeout(0)}, []string{"WithWriteTimeout"}},
+		{"admission", []Option{WithAdmission(-time.Second)}, []string{"WithAdmission", "-1s"}},
+		{"drain settle", []Option{WithDrain(-1, 0)}, []string{"WithDrain(-1ns, 0s)"}},
+		{"drain spread", []Option{WithDrain(0, -1)}, []string{"WithDrain(0s, -1ns)"}},
 		{"node", []Option{WithNode("a.b")}, []string{"WithNode", "a.b"}},
 		{"all at once", []Option{WithNode("ü"), WithReadLimit(-1), WithSendBuffer(-1)}, []string{"WithNode", "WithReadLimit", "WithSendBuffer"}},
 	} {
@@ -51,7 +54,8 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 
 func TestNewTakesWhatIsRight(t *testing.T) {
 	h, err := New(nil, WithOrigins("https://*.example.com", "*"), WithKeepAlive(0, 0), WithMessageTimeout(0), WithCompression(0),
-		WithInbound(Rate(10, 5).With(Coalesce())), WithPolicy(Coalesce().With(Rate(10, 1))), WithNode("A-z_09"), WithLogger(nil))
+		WithInbound(Rate(10, 5).With(Coalesce())), WithPolicy(Coalesce().With(Rate(10, 1))), WithNode("A-z_09"), WithLogger(nil),
+		WithAdmission(0), WithDrain(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ type registry struct {
 	hub    *Hub
 	seed   maphash.Seed
 	shards [16]registryShard
-	orders [64]sync.Mutex // by subscriber: membership changes of one session and their events keep one order
+	orders [64]sync.Mutex // by subscriber, see Session.order: membership changes of one session and their events keep one order
 
 	past     pastTally
 	streams  streamSet
@@ -376,8 +376,16 @@ func (r *registry) all() iter.Seq[*topicState] {
 	}
 }
 
-// order returns the lock under which the memberships of s change.
-func (r *registry) order(s *Session) *sync.Mutex { return &r.orders[s.sub.ID()%uint64(len(r.orders))] }
+// len returns how many topics live.
+func (r *registry) len() (n int) {
+	for i := range r.shards {
+		sh := &r.shards[i]
+		sh.mu.Lock()
+		n += len(sh.live)
+		sh.mu.Unlock()
+	}
+	return n
+}
 
 // join makes s a member.
 func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, where func(any) bool, replay int) error {
@@ -389,7 +397,7 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 		return ErrNoSession
 	}
 	var data json.RawMessage
-	order := h.reg.order(s)
+	order := s.order()
 	for {
 		identity := s.identities()
 		err := s.authorize(ctx, st.name)
@@ -408,8 +416,13 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 	defer order.Unlock()
 	for {
 		t := st.open()
-		_, err := t.Join(s.sub, rule, where, replay)
+		m, err := t.Join(s.sub, rule, where, replay)
 		switch {
+		case err == nil && !s.admit():
+			m.Leave()
+			st.tell(PresenceLeft, s, nil) // to a watcher whose list has seen it
+			st.vacate()
+			return ErrSessionClosed
 		case err == nil:
 			st.tell(PresenceJoined, s, data)
 			s.emit(Event{Kind: EventJoined, Topic: st.name})
@@ -474,7 +487,7 @@ func (st *topicState) member(s *Session) *fanout.Member {
 
 // leave ends the membership of s and reports whether there was one.
 func (st *topicState) leave(s *Session) bool {
-	order := st.hub.reg.order(s)
+	order := s.order()
 	order.Lock()
 	defer order.Unlock()
 	m := st.member(s)
@@ -515,21 +528,11 @@ func topicName(t *fanout.Topic) string {
 	return ""
 }
 
-// newEveryone returns the topic that each session is a member of from Accept on.
+// newEveryone returns the topic that each session is a member of from its admission on, which is Accept's without
+// [WithAdmission].
 func (h *Hub) newEveryone() *fanout.Topic {
 	l := &h.opts.limits
 	return h.engine.NewTopic(fanout.TopicConfig{MaxPending: l.Pending, MaxBytes: l.PendingBytes, MaxKeys: l.Keys})
-}
-
-// joinEveryone makes s a member of everyone and bounds its topics.
-func (h *Hub) joinEveryone(s *Session) {
-	if n := h.opts.limits.TopicsPerSession; n > 0 {
-		s.sub.Limit(n + 1)
-	}
-	// It cannot fail: s is new, and everyone has no limit of its own.
-	if _, err := h.everyone.Join(s.sub, h.rule, nil, 0); err != nil {
-		panic("wshub: join everyone: " + err.Error())
-	}
 }
 
 // newEvents returns the topic of the hub's events, which only streams are members of.

@@ -35,6 +35,8 @@ type Session struct {
 	pinged time.Time
 	// userAt is the place in the user index, guarded by its shard.
 	userAt int
+	// known says that the session may be found, guarded by its shard of the table.
+	known bool
 
 	mu       sync.Mutex
 	verdict  verdict       // why it closes, set once; guarded by mu
@@ -46,6 +48,7 @@ type Session struct {
 	ident    Identity      // guarded by mu
 	renewals uint64        // how often ident was replaced; guarded by mu
 	expiry   func()        // cancels the timer of ident.Expires; guarded by mu
+	patience func()        // cancels the timer of WithAdmission; guarded by mu
 	attrs    []attr        // guarded by mu
 	early    *[]Event      // those before EventConnected is out; nil from then on; guarded by mu
 	endedAt  time.Time     // zero until the session has ended; guarded by mu
@@ -166,6 +169,7 @@ func (s *Session) end() {
 	h.leaveAll(s)
 	s.sub.Detach()
 	s.sub.Told() // no event of a drop after the EventDisconnected
+	s.settleAdmission()
 
 	s.mu.Lock()
 	s.unlisted = true

@@ -14,9 +14,10 @@ const tableShards = 64
 // Lock order: a tableShard's mu, then Session.mu, then a userShard's mu. The events of the hub are published under the
 // first, so that whoever hears of a new session finds it; nothing of the user's runs under any of them.
 type table struct {
-	n      atomic.Int64
-	shards [tableShards]tableShard
-	users  [tableShards]userShard
+	n       atomic.Int64 // sessions that may be found
+	waiting atomic.Int64 // those that are not admitted yet, which only every finds
+	shards  [tableShards]tableShard
+	users   [tableShards]userShard
 }
 
 type tableShard struct {
@@ -38,29 +39,56 @@ type userSessions struct {
 func (t *table) shard(id string) *tableShard   { return &t.shards[shardOf(id, tableShards)] }
 func (t *table) userShard(u string) *userShard { return &t.users[shardOf(u, tableShards)] }
 
-// len returns the number of sessions.
+// len returns the number of sessions that may be found.
 func (t *table) len() int { return int(t.n.Load()) }
 
-// add makes s known by its id. announce is called before anybody can find it; it must not call the table.
+// held returns the number of sessions that are not admitted yet.
+func (t *table) held() int { return int(t.waiting.Load()) }
+
+// hold adds s for every alone to find.
+func (t *table) hold(s *Session) {
+	sh := t.shard(s.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.putLocked(s)
+	t.waiting.Add(1)
+}
+
+// add makes s known by its id, whether it was held before or is new. announce is called before anybody can find it; it
+// must not call the table.
 func (t *table) add(s *Session, announce func()) {
 	sh := t.shard(s.id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	announce()
+	s.known = true
+	t.n.Add(1) // first, so that no reader of waiting and then n misses it
+	if sh.byID[s.id] == s {
+		t.waiting.Add(-1)
+		return
+	}
+	sh.putLocked(s)
+}
+
+func (sh *tableShard) putLocked(s *Session) {
 	if sh.byID == nil {
 		sh.byID = make(map[string]*Session)
 	}
-	announce()
 	sh.byID[s.id] = s
-	t.n.Add(1)
 }
 
 func (t *table) remove(s *Session) {
 	sh := t.shard(s.id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.byID[s.id] == s {
-		delete(sh.byID, s.id)
+	if sh.byID[s.id] != s {
+		return
+	}
+	delete(sh.byID, s.id)
+	if s.known {
 		t.n.Add(-1)
+	} else {
+		t.waiting.Add(-1)
 	}
 }
 
@@ -68,25 +96,35 @@ func (t *table) get(id string) *Session {
 	sh := t.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.byID[id]
+	if s := sh.byID[id]; s != nil && s.known {
+		return s
+	}
+	return nil
 }
 
-// appendShard appends the sessions of shard i to dst.
-func (t *table) appendShard(dst []*Session, i int) []*Session {
+// appendShard appends the sessions of shard i to dst, those that are not admitted too if held is set.
+func (t *table) appendShard(dst []*Session, i int, held bool) []*Session {
 	sh := &t.shards[i]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, s := range sh.byID {
-		dst = append(dst, s)
+		if held || s.known {
+			dst = append(dst, s)
+		}
 	}
 	return dst
 }
 
-// all ranges over the sessions, shard by shard: those that come or go meanwhile may or may not be seen.
-func (t *table) all(yield func(*Session) bool) {
+// all ranges over the sessions that may be found, shard by shard: those that come or go meanwhile may or may not be seen.
+func (t *table) all(yield func(*Session) bool) { t.walk(false, yield) }
+
+// every is all with those that are not admitted. It is for what the hub does to any connection.
+func (t *table) every(yield func(*Session) bool) { t.walk(true, yield) }
+
+func (t *table) walk(held bool, yield func(*Session) bool) {
 	var batch []*Session
 	for i := range t.shards {
-		batch = t.appendShard(batch[:0], i)
+		batch = t.appendShard(batch[:0], i, held)
 		for _, s := range batch {
 			if !yield(s) {
 				return

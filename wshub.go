@@ -27,20 +27,23 @@ type Hub struct {
 	engine    *fanout.Engine
 	rule      *fanout.Rule // of everyone's members
 	reg       registry
-	everyone  *fanout.Topic // each session is a member from Accept on
+	everyone  *fanout.Topic // each session is a member from its admission on
 	events    *fanout.Topic // of Event values; its members are the streams of Events
 	table     table
 	keepAlive keepAlive
 	logs      logLimiter
 
 	// What limits count.
-	taken    atomic.Int64 // sessions and upgrades under way
-	addrs    addrCounts
-	upgrades *semaphore.Weighted
+	taken     atomic.Int64 // sessions and upgrades under way
+	addrs     addrCounts
+	upgrades  *semaphore.Weighted
+	upgrading atomic.Int64 // those that hold upgrades
 
-	closed atomic.Bool // set before Shutdown looks for sessions
-	gate   gate        // sessions, from just before their upgrade to their end
-	tasks  gate        // goroutines of the hub itself
+	started time.Time   // immutable after New
+	closed  atomic.Bool // set before Shutdown looks for sessions
+	drain   drain
+	gate    gate // sessions, from just before their upgrade to their end
+	tasks   gate // goroutines of the hub itself
 
 	counts counts
 }
@@ -53,7 +56,7 @@ func New(opts ...Option) (*Hub, error) {
 			opt(&o)
 		}
 	}
-	h := &Hub{}
+	h := &Hub{started: time.Now()}
 	errs := []error{o.check()}
 	var err error
 	if h.inbound, err = newInbound(o.inbound); err != nil {
@@ -73,6 +76,7 @@ func New(opts ...Option) (*Hub, error) {
 	h.opts = o
 	h.engine = fanout.New(fanout.Config{WriteTimeout: o.writeTimeout})
 	h.upgrades = semaphore.NewWeighted(int64(o.limits.Upgrades))
+	h.drain.init()
 	h.keepAlive.init(h, o.pingInterval, o.pingTimeout)
 	h.rule = newRule(h.effective(Policy{}), o.limits)
 	h.reg.init(h)
@@ -117,8 +121,8 @@ const shutdownReason = "server shutting down"
 // Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It returns
 // when the last session has ended, streams are closed, and no goroutine of the hub remains; readers of events have up to
 // 1 s to take the last ones. When ctx ends first the rest is closed at once, as by
-// [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Close; a SessionFunc that
-// calls it and waits waits for itself.
+// [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Drain and Close; a
+// SessionFunc that calls it and waits waits for itself. [Hub.Drain] before it takes its time.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	empty := h.begin(func(s *Session) {
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
@@ -126,8 +130,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	select {
 	case <-empty:
 	case <-ctx.Done():
+		left := h.gate.len()
 		h.cutOff()
-		return fmt.Errorf("shutdown: %d sessions were closed at once: %w", h.Len(), context.Cause(ctx))
+		return fmt.Errorf("shutdown: %d sessions were closed at once: %w", left, context.Cause(ctx))
 	}
 	h.settleEvents(ctx)
 	h.closeStreams()
@@ -171,10 +176,12 @@ func (h *Hub) Close() error {
 // begin closes the hub to whatever is new and calls f for each session.
 func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
 	h.closed.Store(true)
+	h.drain.begin(0)
 	empty, _ = h.gate.close()
+	h.drain.end() // after the gate was closed: Drain then waits for its last to leave
 	h.keepAlive.end()
 	h.reg.stopTimers()
-	for s := range h.table.all {
+	for s := range h.table.every {
 		f(s)
 	}
 	return empty
@@ -182,7 +189,7 @@ func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
 
 // cutOff closes all connections and streams now.
 func (h *Hub) cutOff() {
-	for s := range h.table.all {
+	for s := range h.table.every {
 		if !s.decide(closedWith(StatusGoingAway, shutdownReason), atOnce) {
 			s.force()
 		}
