@@ -1,10 +1,12 @@
 package wshub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"unicode/utf8"
 )
 
@@ -16,8 +18,8 @@ type Envelope struct {
 	// Topic is the topic's full name in what [AsEvent] sends. A client's says whatever the client likes.
 	Topic string
 
-	// ID is the JSON string or number that the client wants its answer to have, nil when there is none. It is part of
-	// the message and must not be changed.
+	// ID is the JSON string or number that the client wants its answer to have, nil when there is none. It must not be
+	// changed.
 	ID json.RawMessage
 }
 
@@ -98,9 +100,9 @@ func (x *encoder) embed(m Message) error {
 // maxID is how many bytes of JSON an id may have: it is sent back.
 const maxID = 128
 
-// packet is a client's message, taken apart. Its parts are the message's bytes.
+// packet is a client's message, taken apart.
 type packet struct {
-	event []byte // decoded; nil: no envelope
+	event string // "": no envelope
 	topic string
 	id    json.RawMessage
 	data  json.RawMessage // nil: absent
@@ -113,32 +115,49 @@ var errNotEnvelope = fmt.Errorf("%w: not an envelope", ErrDecode)
 // twice, so that whoever looks at a message before or after the hub sees the same event. Other members are skipped. An
 // error matches [ErrDecode]; p.event is set whenever the text is meant to be an envelope.
 func parsePacket(text []byte) (p packet, err error) {
-	if !utf8.Valid(text) || !json.Valid(text) { // which also bounds how deep it nests
+	if !utf8.Valid(text) {
 		return packet{}, errNotEnvelope
 	}
-	var event, topic []byte
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
+		return packet{}, errNotEnvelope
+	}
+	var event, topic json.RawMessage
 	once := true
-	object := members(text, func(name, value []byte) {
-		var part *[]byte
-		switch string(name) {
-		case `"event"`:
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return packet{}, errNotEnvelope
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil { // which also bounds how deep it nests
+			return packet{}, errNotEnvelope
+		}
+		var part *json.RawMessage
+		switch name {
+		case "event":
 			part = &event
-		case `"topic"`:
+		case "topic":
 			part = &topic
-		case `"id"`:
-			part = (*[]byte)(&p.id)
-		case `"data"`:
-			part = (*[]byte)(&p.data)
+		case "id":
+			part = &p.id
+		case "data":
+			part = &p.data
 		default:
-			return
+			continue
 		}
 		once = once && *part == nil
-		*part = value[:len(value):len(value)]
-	})
-	if !object || len(event) <= len(`""`) || event[0] != '"' {
+		*part = value
+	}
+	if _, err := dec.Token(); err != nil { // the closing brace
 		return packet{}, errNotEnvelope
 	}
-	p.event = unquote(event)
+	if _, err := dec.Token(); err != io.EOF {
+		return packet{}, errNotEnvelope
+	}
+	if p.event, _ = stringOf(event); p.event == "" {
+		return packet{}, errNotEnvelope
+	}
 	if !once {
 		p.id, p.data = nil, nil
 		return p, fmt.Errorf("%w: a member of the envelope comes twice", ErrDecode)
@@ -150,100 +169,20 @@ func parsePacket(text []byte) (p packet, err error) {
 		p.id = nil
 		return p, fmt.Errorf("%w: the id is no string or number of at most %d bytes", ErrDecode, maxID)
 	}
-	switch {
-	case topic == nil || string(topic) == "null":
-	case topic[0] == '"':
-		p.topic = string(unquote(topic))
-	default:
-		return p, fmt.Errorf("%w: the topic is no string", ErrDecode)
+	if topic != nil && string(topic) != "null" {
+		name, ok := stringOf(topic)
+		if !ok {
+			return p, fmt.Errorf("%w: the topic is no string", ErrDecode)
+		}
+		p.topic = name
 	}
 	return p, nil
 }
 
-// members calls f with the name, quoted, and the value of each member of a JSON object, and reports whether text is
-// one. text is valid JSON.
-func members(text []byte, f func(name, value []byte)) bool {
-	i := space(text, 0)
-	if text[i] != '{' {
-		return false
+// stringOf returns what a JSON string says, and whether raw is one.
+func stringOf(raw json.RawMessage) (s string, ok bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return "", false
 	}
-	for i = space(text, i+1); text[i] != '}'; {
-		from := i
-		i = value(text, i)
-		name := text[from:i]
-		if hasEscape(name) {
-			name = []byte(quote(string(unquote(name))))
-		}
-		from = space(text, space(text, i)+1) // after the colon
-		i = value(text, from)
-		f(name, text[from:i])
-		if i = space(text, i); text[i] == ',' {
-			i = space(text, i+1)
-		}
-	}
-	return true
-}
-
-// space returns the index of the first byte of text from i on that is not white space.
-func space(text []byte, i int) int {
-	for text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r' {
-		i++
-	}
-	return i
-}
-
-// value returns the index after the JSON value that begins at i. Something follows: the value is inside an object.
-func value(text []byte, i int) int {
-	for depth := 0; ; {
-		switch text[i] {
-		case '"':
-			for i++; text[i] != '"'; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		case ',', ':', ' ', '\t', '\n', '\r': // inside of an object or array
-		default: // a literal
-			for ; !delimits(text[i+1]); i++ {
-			}
-		}
-		i++
-		if depth == 0 {
-			return i
-		}
-	}
-}
-
-// delimits reports whether c ends a literal.
-func delimits(c byte) bool {
-	switch c {
-	case ',', '}', ']', ' ', '\t', '\n', '\r':
-		return true
-	}
-	return false
-}
-
-func hasEscape(quoted []byte) bool {
-	for _, c := range quoted {
-		if c == '\\' {
-			return true
-		}
-	}
-	return false
-}
-
-// unquote returns what a JSON string says.
-func unquote(quoted []byte) []byte {
-	if !hasEscape(quoted) {
-		return quoted[1 : len(quoted)-1]
-	}
-	var s string
-	if err := json.Unmarshal(quoted, &s); err != nil {
-		panic("wshub: valid JSON does not decode: " + err.Error())
-	}
-	return []byte(s)
+	return s, json.Unmarshal(raw, &s) == nil
 }

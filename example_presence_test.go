@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-
-	"github.com/coder/websocket"
 
 	"github.com/wshub-go/wshub"
+	"github.com/wshub-go/wshub/wshubtest"
 )
 
 // Who is in a room, with names, and who comes and goes.
@@ -26,23 +24,24 @@ func ExampleTopic_Watch() {
 	watch := room.Watch(ctx)
 	fmt.Println((<-watch.C()).Kind)
 
-	server := httptest.NewServer(hub.Handler(func(ctx context.Context, s *wshub.Session) error {
+	handler := hub.Handler(func(ctx context.Context, s *wshub.Session) error {
 		if err := room.Join(ctx, s); err != nil {
 			return err
 		}
 		for range s.Messages() {
 		}
 		return nil
-	}))
-	defer server.Close()
-	conn, _, _ := websocket.Dial(ctx, server.URL+"?user=Ann", nil)
+	})
+	tb := new(exampleTB)
+	defer tb.cleanup()
+	client := wshubtest.Dial(tb, handler, wshubtest.WithPath("/?user=Ann"))
 	e := <-watch.C()
 	fmt.Println(e.Kind, e.Members[0].User, string(e.Members[0].Data))
 
 	present, err := room.Present(ctx)
 	fmt.Println(len(present), err)
 
-	conn.CloseNow()
+	client.Close(1000, "")
 	fmt.Println((<-watch.C()).Kind)
 	// Output:
 	// list

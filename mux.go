@@ -171,15 +171,12 @@ func (m *Mux) route(c *routed, msg Message) (*route, error) {
 	if msg.Kind == KindText {
 		var p packet
 		p, err = parsePacket(msg.Data)
-		if p.event != nil {
+		if p.event != "" {
 			c.known, c.data = true, p.data
-			c.env = Envelope{Topic: p.topic, ID: p.id}
-			r := t.routes[string(p.event)]
-			switch {
-			case r != nil:
-				c.env.Event, c.name = r.name, r.name
-			default:
-				c.env.Event = string(p.event)
+			c.env = Envelope{Event: p.event, Topic: p.topic, ID: p.id}
+			r := t.routes[p.event]
+			if r != nil {
+				c.name = r.name
 			}
 			switch {
 			case err != nil:

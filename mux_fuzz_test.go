@@ -42,7 +42,7 @@ func FuzzParsePacket(f *testing.F) {
 			event = ""
 		}
 		if err != nil {
-			if duplicates := bytes.Count(text, []byte("event")) > 1 || bytes.Contains(text, []byte(`\`)); event != "" && p.event == nil && !duplicates {
+			if duplicates := bytes.Count(text, []byte("event")) > 1 || bytes.Contains(text, []byte(`\`)); event != "" && p.event == "" && !duplicates {
 				t.Fatalf("no event, want %q", event)
 			}
 			return
@@ -56,7 +56,7 @@ func FuzzParsePacket(f *testing.F) {
 		if string(id) == "null" {
 			id = nil
 		}
-		if string(p.event) != event || p.topic != topic || !bytes.Equal(p.id, id) || !bytes.Equal(p.data, model["data"]) || len(p.id) > maxID {
+		if p.event != event || p.topic != topic || !bytes.Equal(p.id, id) || !bytes.Equal(p.data, model["data"]) || len(p.id) > maxID {
 			t.Fatalf("got %q %q %q %q, want %q %q %q %q", p.event, p.topic, p.id, p.data, event, topic, id, model["data"])
 		}
 	})
