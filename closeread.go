@@ -9,8 +9,8 @@ var ErrUnexpectedMessage = errors.New("wshub: unexpected message")
 // CloseRead says that the session only sends. From then on a message of the client, one that nobody has taken yet
 // included, closes the session at once with 1008, and [ErrUnexpectedMessage] is its cause. Messages gives nothing more and is
 // closed when the session ends; pings, pongs and the client's close work as ever. A SessionFunc that does not range over
-// Messages calls it first and waits for its context, which otherwise would wait up to 5 s for messages
-// to be taken. It does not wait and may be called more than once.
+// Messages calls it first and waits for its context, which otherwise would wait up to 5 s for messages to be taken. It
+// does not wait and may be called more than once.
 func (s *Session) CloseRead() {
 	if !s.mark(sendOnly) {
 		return

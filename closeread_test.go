@@ -30,17 +30,18 @@ func unread(t *testing.T, h *wshub.Hub) (*wshub.Session, *wshubtest.Client) {
 func TestCloseReadRefusesMessages(t *testing.T) {
 	slow := rate.Every(time.Hour)
 	for _, test := range []struct {
-		name          string
-		inbound       wshub.Policy
-		before, after int // messages
+		name                 string
+		inbound              wshub.Policy
+		before, taken, after int // messages
 	}{
-		{"next", wshub.Policy{}, 0, 1},
-		{"waiting in Messages", wshub.Policy{}, 3, 0},
-		{"reading paused", wshub.Block(1, time.Hour), 2, 0},
-		{"over the rate", wshub.DropNewest(1).With(wshub.Rate(slow, 1)), 0, 1},
-		{"delayed by the rate", wshub.Block(5, 2*time.Hour).With(wshub.Rate(slow, 1)), 2, 0},
-		{"conflated", wshub.Coalesce(), 2, 0},
-		{"bytes", wshub.Block(5, time.Hour).With(wshub.MaxBytes(1)), 2, 0},
+		{"next", wshub.Policy{}, 0, 0, 1},
+		{"waiting in Messages", wshub.Policy{}, 3, 0, 0},
+		{"reading paused", wshub.Block(1, time.Hour), 2, 0, 0},
+		{"over the rate", wshub.DropNewest(1).With(wshub.Rate(slow, 1)), 0, 0, 1},
+		{"delayed by the rate", wshub.Block(5, 2*time.Hour).With(wshub.Rate(slow, 1)), 2, 0, 0},
+		{"alone delayed by the rate", wshub.Block(5, 2*time.Hour).With(wshub.Rate(slow, 1)), 2, 1, 0},
+		{"conflated", wshub.Coalesce(), 2, 0, 0},
+		{"bytes", wshub.Block(5, time.Hour).With(wshub.MaxBytes(1)), 2, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -49,7 +50,10 @@ func TestCloseReadRefusesMessages(t *testing.T) {
 				for range test.before {
 					c.SendText("mm")
 				}
-				s.Messages() // as a SessionFunc that ranges over it
+				synctest.Wait()
+				for range test.taken {
+					<-s.Messages()
+				}
 				synctest.Wait()
 				start := time.Now()
 				s.CloseRead()
@@ -75,7 +79,7 @@ func TestCloseReadRefusesMessages(t *testing.T) {
 					t.Errorf("it took %v", d)
 				}
 				st := h.Stats()
-				if st.Received != uint64(test.before+test.after) || st.Received != st.Unread+st.InboundCoalesced {
+				if st.Received != uint64(test.before+test.after) || st.Received != st.Unread+st.InboundCoalesced+uint64(test.taken) {
 					t.Errorf("stats %+v", st)
 				}
 				s.CloseRead() // after the end
@@ -129,6 +133,27 @@ func TestCloseReadAfterTheClientClosed(t *testing.T) {
 			t.Errorf("%v, stats %+v", s.Err(), st)
 		}
 	})
+}
+
+// A message that comes at the same time closes the session too, when nobody takes it.
+func TestCloseReadRacesAMessage(t *testing.T) {
+	h := newHub(t)
+	for range 200 {
+		s, c := unread(t, h)
+		s.Messages()
+		sent := make(chan struct{})
+		go func() { // ends with the write
+			c.SendText("m")
+			close(sent)
+		}()
+		s.CloseRead()
+		<-sent
+		select {
+		case <-s.Done():
+		case <-time.After(5 * time.Second):
+			t.Fatal("the message waits for nobody")
+		}
+	}
 }
 
 // Beside messages that come and are taken none is given out and refused at once, none is lost, and every session whose

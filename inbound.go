@@ -239,10 +239,6 @@ func (r *reader) hold(ch chan Message, m Message) bool {
 	if r.pause(ch, m, max(patience, 0)) {
 		return r.delivered(m)
 	}
-	if r.s.onlySends() && !r.s.ended() {
-		r.s.unexpected(1)
-		return false
-	}
 	r.evict("too many messages") // unless the session closes: then this changes nothing
 	return false
 }
@@ -260,7 +256,7 @@ func (r *reader) delivered(m Message) bool {
 	return !r.s.ended()
 }
 
-// pause stops reading until ch has taken m (true), d is over, the session closes or only sends.
+// pause stops reading until ch has taken m (true), d is over, or the session closes.
 func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 	wake, st := r.s.waker()
 	var over <-chan time.Time
@@ -269,7 +265,7 @@ func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 		defer timer.Stop()
 		over = timer.C
 	}
-	for nap := time.Millisecond; st&(decided|sendOnly) == 0; nap = min(2*nap, 50*time.Millisecond) {
+	for nap := time.Millisecond; st&decided == 0; nap = min(2*nap, 50*time.Millisecond) {
 		// While too many bytes wait there may be room in the channel: nobody tells when a message was taken, so this
 		// looks, ever less often.
 		out, look := ch, (<-chan time.Time)(nil)

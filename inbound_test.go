@@ -169,3 +169,19 @@ func TestInboundPauseEndsWithTheSession(t *testing.T) {
 		})
 	}
 }
+
+// A message that came into Messages after CloseRead had emptied it closes the session.
+func TestDeliveredAfterCloseRead(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t)
+		wshubtest.Dial(t, h.Handler(waiting))
+		s := only(t, h)
+		s.CloseRead()
+		ch, _ := s.inbox()
+		r := reader{s: s, rule: &h.inbound}
+		ch <- Text("late")
+		if r.delivered(Text("late")) || !errors.Is(s.Err(), ErrUnexpectedMessage) || len(ch) != 0 {
+			t.Errorf("Err is %v, %d wait", s.Err(), len(ch))
+		}
+	})
+}
