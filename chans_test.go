@@ -114,7 +114,9 @@ func TestForEachEndsWithTheFirstError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := errors.New("bad")
 		var calls, cancelled atomic.Int64
-		err := wshub.ForEach(t.Context(), count(1<<40), 4, func(ctx context.Context, i int) error {
+		asked := 0
+		seq := wshub.Map(count(1000), func(i int) int { asked++; return i })
+		err := wshub.ForEach(t.Context(), seq, 4, func(ctx context.Context, i int) error {
 			calls.Add(1)
 			if i == 9 {
 				time.Sleep(time.Second) // by now the others are at it
@@ -126,8 +128,9 @@ func TestForEachEndsWithTheFirstError(t *testing.T) {
 			}
 			return nil
 		})
-		if err != bad || calls.Load() != 10 || cancelled.Load() != 3 {
-			t.Errorf("%v after %d calls, %d saw the context end", err, calls.Load(), cancelled.Load())
+		// The eleventh value waited for a worker, the next one was too late.
+		if err != bad || calls.Load() != 10 || cancelled.Load() != 3 || asked > 12 {
+			t.Errorf("%v after %d calls for %d values, %d saw the context end", err, calls.Load(), asked, cancelled.Load())
 		}
 	})
 }
