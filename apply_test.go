@@ -162,6 +162,7 @@ func TestApplyRefuses(t *testing.T) {
 		"Pacing":    {wshub.FlushEvery(time.Second), nil, "flushevery(1s) with inherited evict", wshub.ErrPolicy},
 		"KeyBy":     {wshub.Policy{}, []wshub.TopicOption[int]{wshub.KeyBy[int, int](nil)}, "KeyBy(nil)", nil},
 		"WithCodec": {wshub.Policy{}, []wshub.TopicOption[int]{wshub.WithCodec(decimal{})}, "nothing is encoded", nil},
+		"AsEvent":   {wshub.Policy{}, []wshub.TopicOption[int]{wshub.AsEvent[int]("e")}, "nothing is encoded", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := make(chan int, 1)

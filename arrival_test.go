@@ -215,6 +215,7 @@ func TestBlockWaits(t *testing.T) {
 		if got := time.Since(start); got != time.Second {
 			t.Errorf("published after %v", got)
 		}
+		synctest.Wait() // the publisher goes on before the stream is closed, and a reader might still be handed the second
 		if v, ok := <-s.C(); ok || !errors.Is(s.Err(), wshub.ErrSlow) {
 			t.Errorf("got %v, %v", v, s.Err())
 		}

@@ -37,7 +37,7 @@ func TestChan(t *testing.T) {
 		}
 
 		ctx, cancel := context.WithCancel(t.Context())
-		ch := wshub.Chan(ctx, count(1<<40))
+		ch := wshub.Chan(ctx, count(1<<30))
 		<-ch
 		synctest.Wait() // it waits with the next
 		cancel()
