@@ -16,13 +16,15 @@ const (
 	EventConnected    EventKind = iota + 1 // a session was accepted, and admitted if [WithAdmission] asks for it
 	EventJoined                            // it joined Topic
 	EventLeft                              // it left Topic, by itself or because it ended
-	EventDisconnected                      // it has ended: Code, Reason, Cause
+	EventDisconnected                      // it has ended: Code, Reason, Cause, and Took since it was accepted
 	EventDropped                           // a policy dropped N values: of Topic, or of its inbound messages when Topic is ""
 	EventEvicted                           // a policy gave the session up because of Topic; its EventDisconnected follows
 	EventError                             // user code failed or panicked: Cause, and Name in a Mux
 	EventRefused                           // an upgrade was refused: Status, Cause
 	EventServed                            // a SessionFunc with [Metrics] has returned: Took, Cause
 	EventHandled                           // a MessageFunc with [MetricsEach] has returned: Name, Took, Cause
+
+	eventKinds = EventHandled + 1
 )
 
 var eventNames = [...]string{
@@ -76,9 +78,12 @@ const eventSize = 160
 
 // emit tells whoever listens. It never waits.
 func (h *Hub) emit(ev Event) {
-	if h.events.Len() == 0 {
-		return
+	if h.wanted(ev.Kind) {
+		h.tell(ev)
 	}
+}
+
+func (h *Hub) tell(ev Event) {
 	if ev.Time.IsZero() {
 		ev.Time = time.Now()
 	}
@@ -90,7 +95,7 @@ func (h *Hub) emit(ev Event) {
 // emit tells whoever listens something about the session: nothing before it is admitted. What happens to one that is
 // known to everyone, but not announced yet, waits.
 func (s *Session) emit(ev Event) {
-	if s.hub.events.Len() == 0 {
+	if !s.hub.wanted(ev.Kind) {
 		return
 	}
 	ev.Session, ev.Time = s.id, time.Now()

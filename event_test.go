@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/wshub-go/wshub/wshubtest"
 )
@@ -159,8 +161,14 @@ func TestEventsOfShutdown(t *testing.T) {
 	})
 }
 
+func TestEventSize(t *testing.T) {
+	if size := unsafe.Sizeof(Event{}); size > eventSize || size < eventSize-16 && strconv.IntSize == 64 {
+		t.Errorf("an event has %d bytes and counts for %d", size, eventSize)
+	}
+}
+
 func TestEventKindString(t *testing.T) {
-	if EventConnected.String() != "connected" || EventError.String() != "error" || EventKind(0).String() != "unknown" || EventKind(99).String() != "unknown" {
+	if EventConnected.String() != "connected" || EventError.String() != "error" || EventHandled.String() != "handled" || EventKind(0).String() != "unknown" || EventKind(99).String() != "unknown" {
 		t.Error("names of events")
 	}
 }
@@ -207,7 +215,7 @@ func TestNothingPrecedesConnected(t *testing.T) {
 	go func() {                             // ends with the stream
 		first := map[string]EventKind{}
 		for e := range events.C() {
-			if first[e.Session] == 0 {
+			if e.Session != "" && first[e.Session] == 0 {
 				first[e.Session] = e.Kind
 			}
 		}

@@ -77,13 +77,36 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request
 
 // accept is everything from a request to a running session. f is nil without a SessionFunc.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (*Session, error) {
-	s, err := h.upgrade(w, r, f)
+	a := answer{ResponseWriter: w}
+	s, err := h.upgrade(&a, r, f)
 	if err != nil {
 		h.counts.refused.Add(1)
+		h.emit(Event{Kind: EventRefused, Status: a.status, Cause: err})
 		return nil, fmt.Errorf("accept: %w", err)
 	}
 	return s, nil
 }
+
+// answer notes the status of what is answered.
+type answer struct {
+	http.ResponseWriter
+	status int // 0: nothing yet
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// WriteHeaderNow sends the header on writers that hold it back until the first byte of a body.
+func (a *answer) WriteHeaderNow() {
+	if w, ok := a.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		w.WriteHeaderNow()
+	}
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // claims is what an upgrade under way has taken of the limits. undo gives all of it back.
 type claims struct {

@@ -34,7 +34,8 @@ type HubStats struct {
 	InboundCoalesced uint64 // of Received, replaced by a later one
 	Unread           uint64 // of Received, not taken when their session had ended
 
-	EventsLost uint64 // events that did not fit into the log of a reader that lags
+	EventsLost     uint64 // events that did not fit into the log of a reader that lags
+	ObserverMissed uint64 // events that observers were not told, since they were behind, or when Shutdown ended them: the sum of all
 
 	Topics   Tally // all values offered to all subscriptions of topics, those of the past included
 	Everyone Tally // the same for Hub.Everyone
@@ -57,6 +58,7 @@ func (h *Hub) Stats() HubStats {
 		InboundCoalesced: h.counts.inboundCoalesced.Load(),
 		Unread:           h.counts.unread.Load(),
 		EventsLost:       h.counts.eventsLost.Load(),
+		ObserverMissed:   h.observers.missed(),
 
 		Topics:   tally(h.reg.tally()),
 		Everyone: tally(h.everyone.Tally()),

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Option is a setting of [New]. Of two options that set the same thing the later one counts, except [WithOrigins], which adds.
+// Option is a setting of [New]. Of two options that set the same thing the later one counts, except
+// [WithOrigins] and [WithObserver], which add.
 type Option func(*options)
 
 // options is what New was given, with defaults filled in; immutable after New.
@@ -23,6 +24,7 @@ type options struct {
 	authenticate   func(*http.Request) (Identity, error)
 	authorize      func(context.Context, *Session, string) error
 	member         func(*Session) any
+	observers      []Observer
 	inbound        Policy
 	policy         Policy
 	readLimit      int64
@@ -113,6 +115,12 @@ func WithMember(f func(*Session) any) Option { return func(o *options) { o.membe
 // [Hub.Everyone], cannot be found, is not counted, and no [Event] tells of it; a session that ends unadmitted was never
 // there. Its own methods work. 0, the default, admits every session in Accept.
 func WithAdmission(timeout time.Duration) Option { return func(o *options) { o.admission = timeout } }
+
+// WithObserver adds observers of what happens on this node. Shutdown lets them have the last events, for as long as its
+// context allows, and then ends them; after Close they are told what still happens.
+func WithObserver(obs ...Observer) Option {
+	return func(o *options) { o.observers = append(o.observers, obs...) }
+}
 
 // WithInbound sets what happens to the client's messages while the handler is busy. By default 16 wait in
 // [Session.Messages], and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:

@@ -185,7 +185,7 @@ func (s *Session) end() {
 	h.counts.unread.Add(uint64(unread))
 	h.table.remove(s)
 	h.release(s.addr)
-	s.emit(Event{Kind: EventDisconnected, Code: v.code, Reason: v.reason, Cause: v.cause})
+	s.emit(Event{Kind: EventDisconnected, Code: v.code, Reason: v.reason, Cause: v.cause, Took: time.Since(s.connected)})
 
 	s.mu.Lock()
 	s.endedAt = time.Now()

@@ -28,7 +28,8 @@ type Hub struct {
 	rule      *fanout.Rule // of everyone's members
 	reg       registry
 	everyone  *fanout.Topic // each session is a member from its admission on
-	events    *fanout.Topic // of Event values; its members are the streams of Events
+	events    *fanout.Topic // of Event values; its members are the streams of Events, and observers
+	observers observers
 	table     table
 	keepAlive keepAlive
 	logs      logLimiter
@@ -82,6 +83,9 @@ func New(opts ...Option) (*Hub, error) {
 	h.reg.init(h)
 	h.everyone = h.newEveryone()
 	h.events = h.newEvents()
+	for _, obs := range o.observers {
+		h.observe(obs)
+	}
 	return h, nil
 }
 
@@ -119,10 +123,10 @@ const shutdownReason = "server shutting down"
 
 // Shutdown ends the hub gracefully: upgrades are refused with 503, publishing fails with [ErrClosed], each session's
 // Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It returns
-// when the last session has ended, streams are closed, and no goroutine of the hub remains; readers of events have up to
-// 1 s to take the last ones. When ctx ends first the rest is closed at once, as by
-// [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Drain and Close; a
-// SessionFunc that calls it and waits waits for itself. [Hub.Drain] before it takes its time.
+// when the last session has ended, streams are closed, and no goroutine of the hub remains; observers have been
+// told of everything, and readers of events have up to 1 s to take the last ones. When ctx ends first the rest is closed
+// at once, as by [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Drain and
+// Close; a SessionFunc that calls it and waits waits for itself. [Hub.Drain] before it takes its time.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	empty := h.begin(func(s *Session) {
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
@@ -148,14 +152,18 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// eventsWait bounds how long Shutdown waits for readers of events.
+// eventsWait bounds how long Shutdown waits for streams of events.
 const eventsWait = time.Second
 
-// settleEvents lets those who read events have the last ones before their streams end. Nobody tells when a stream has
-// taken a value, so this looks, ever less often.
+// settleEvents lets those who read events have the last ones, observers while ctx lasts, before they end. Nobody tells
+// when somebody has taken a value, so this looks, ever less often.
 func (h *Hub) settleEvents(ctx context.Context) {
+	defer h.observers.end()
 	end := time.Now().Add(eventsWait)
-	for nap := time.Millisecond; h.events.Len() > 0 && h.events.Tally().Pending > 0 && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
+	behind := func() bool {
+		return h.observers.behind() || h.events.Len() > 0 && h.events.Tally().Pending > 0 && time.Now().Before(end)
+	}
+	for nap := time.Millisecond; behind(); nap = min(2*nap, 50*time.Millisecond) {
 		select {
 		case <-time.After(nap):
 		case <-ctx.Done():
