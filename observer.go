@@ -15,7 +15,7 @@ import (
 // The functions of one Observer are called one at a time, with the events in the order of Events, soon after they have
 // happened. Nobody waits for them, no publisher and no client, and while nothing happens no goroutine runs for them. They
 // may take their time and call anything of the hub, but for a [Hub.Shutdown] without an end, which would wait for itself.
-// Who falls behind by more than 4,096 events, or a quarter of [Limits].Pending if that is less, misses the oldest;
+// Who falls behind by more than a quarter of [Limits].Pending, by default 16,384 events, misses the oldest;
 // [HubStats].ObserverMissed counts them. A panic is logged, once a minute, and changes nothing else. [runtime.Goexit] must
 // not be called, and so no test's FailNow.
 type Observer struct {
@@ -44,9 +44,6 @@ func (o Observer) funcs() [eventKinds]func(Event) {
 type kindSet uint32
 
 func (s kindSet) has(k EventKind) bool { return s&(1<<k) != 0 }
-
-// observerPending is how many events may wait for an observer.
-const observerPending = 4096
 
 // observers are those of a hub.
 type observers struct {
@@ -78,10 +75,8 @@ func (h *Hub) observe(o Observer) {
 		return
 	}
 	l := h.opts.limits
-	rule := &fanout.Rule{
-		Overflow: fanout.DropOldest,
-		N:        max(min(observerPending, l.Pending/4), 1), MaxBytes: max(l.PendingBytes/4, 1),
-	}
+	// Far from what the log holds at most: an observer that lags takes no room from those who read Events.
+	rule := &fanout.Rule{Overflow: fanout.DropOldest, N: max(l.Pending/4, 1), MaxBytes: max(l.PendingBytes/4, 1)}
 	x.sub = h.engine.NewFeed(x, x)
 	where := func(v any) bool { return kinds.has(v.(*Event).Kind) }
 	m, err := h.events.Join(x.sub, rule, where, 0)
