@@ -256,7 +256,7 @@ func TestMuxTells(t *testing.T) {
 		Handle(&m, "fails", func(context.Context, *Session, any) error { return boom })
 		Handle(&m, "typed", func(context.Context, *Session, int) error { return nil })
 		c := wshubtest.Dial(t, h.Handler(Each(m.Message)))
-		for _, text := range []string{`{"event":"fails"}`, `{"event":"fails"}`, `{"event":"typed","data":"secret"}`, `{"event":"typed","id":[]}`, `{"event":"secret"}`, `secret`} {
+		for _, text := range []string{`{"event":"fails","id":1}`, `{"event":"fails","id":2}`, `{"event":"typed","data":"secret"}`, `{"event":"typed","id":[]}`, `{"event":"secret"}`, `secret`} {
 			c.SendText(text)
 			c.Next()
 		}
@@ -272,6 +272,23 @@ func TestMuxTells(t *testing.T) {
 				t.Errorf("event %d: %+v, want %+v", i, got[i], want)
 			}
 		}
-		expectLog(t, r, `level=ERROR msg="message failed" event=fails err=boom`)
+		m.Fallback(func(context.Context, *Session, Message) error { return boom })
+		for i := range 3 {
+			c.SendText(fmt.Sprintf(`{"event":"secret %d"}`, i))
+			c.Next()
+		}
+		if got := taken(events, EventError); len(got) != 3 || got[2].Name != "" {
+			t.Errorf("events of the fallback: %v", got)
+		}
+		expectLog(t, r, `level=ERROR msg="message failed" event=fails err=boom`, `level=ERROR msg="message failed" event="" err=boom`)
+		Handle(&m, "leaves", func(ctx context.Context, s *Session, _ any) error {
+			s.Close(4000, "")
+			return s.Send(ctx, Text("late"))
+		})
+		c.SendText(`{"event":"leaves"}`)
+		c.ExpectClose(4000)
+		if got := taken(events, EventError); len(got) > 0 {
+			t.Errorf("the session's own end is an error: %v", got)
+		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -111,7 +112,7 @@ func (m *Mux) Fallback(fn MessageFunc) {
 // messages has to go around [Mux.Message].
 func (m *Mux) Use(mw ...MessageMiddleware) {
 	m.change(func(t *muxTable) {
-		t.mw = append(t.mw[:len(t.mw):len(t.mw)], mw...)
+		t.mw = slices.Concat(t.mw, mw)
 		wrap := func(r *route) *route { return &route{r.name, r.bare, wrapEach(r.bare, t.mw)} }
 		for name, r := range t.routes {
 			t.routes[name] = wrap(r)
@@ -127,7 +128,6 @@ func (m *Mux) Message(ctx context.Context, s *Session, msg Message) error {
 	c := &routed{Context: ctx}
 	r, err := m.route(c, msg)
 	if err == nil {
-		c.name = r.name
 		err = r.fn(c, s, msg)
 	}
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/wshub-go/wshub"
 	"github.com/wshub-go/wshub/wshubtest"
@@ -204,6 +205,38 @@ func TestMuxCloses(t *testing.T) {
 	}
 }
 
+// A context that is over, by what middleware around the Mux has made of it, is an error of the session; one that middleware
+// inside has ended is the message's.
+func TestMuxContextEnds(t *testing.T) {
+	limit := func(next wshub.MessageFunc) wshub.MessageFunc {
+		return func(ctx context.Context, s *wshub.Session, msg wshub.Message) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			return next(ctx, s, msg)
+		}
+	}
+	slow := func(ctx context.Context, _ *wshub.Session, _ any) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var m wshub.Mux
+		wshub.Handle(&m, "slow", slow)
+		h := newHub(t, wshub.WithLogger(nil))
+		c := wshubtest.Dial(t, h.Handler(wshub.Each(m.Message, limit)))
+		c.SendText(`{"event":"slow"}`)
+		c.ExpectClose(1011)
+		if got := c.Received().Text; got != 0 {
+			t.Errorf("%d answers", got)
+		}
+	})
+	var m wshub.Mux
+	m.Use(limit)
+	wshub.Handle(&m, "slow", slow)
+	wshub.Reply(&m, "ping", ping)
+	answers{{"inside", `{"event":"slow"}`, `{"event":"error","data":{"code":"internal","message":"internal error"}}`}}.run(t, &m)
+}
+
 // A shutdown lets the messages that have come be handled and answered, also after one that fails.
 func TestMuxAnswersDuringShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -226,6 +259,9 @@ func TestMuxAnswersDuringShutdown(t *testing.T) {
 		c.ExpectText(`{"event":"error","data":{"code":"unknown_event","message":"unknown event"}}`)
 		c.ExpectText(`{"event":"ping","data":"pong"}`)
 		c.ExpectClose(1001) // the hub's end is no error of the message, and the last ping is not handled
+		if got := c.Received().Text; got != 2 {
+			t.Errorf("%d answers", got)
+		}
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
