@@ -96,7 +96,6 @@ func (h *Hub) pace(ctx context.Context) {
 		if d.gap == 0 {
 			d.gap = h.opts.spread / time.Duration(len(left))
 		}
-		rand.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
 		start := time.Now()
 		for i, s := range left {
 			// Each at a random time of its own slot: even, and yet no two nodes in step.
@@ -113,7 +112,7 @@ func (h *Hub) pace(ctx context.Context) {
 	}
 }
 
-// staying returns the sessions that are not closing.
+// staying returns the sessions that are not closing, in random order: it is that of the table, and so of their ids.
 func (h *Hub) staying() (left []*Session) {
 	for s := range h.table.every {
 		if !s.ended() {

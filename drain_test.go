@@ -1,8 +1,10 @@
 package wshub_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -386,6 +388,64 @@ func TestDrainDuringUpgrades(t *testing.T) {
 					t.Errorf("%d accepted, %d refused", accepted.Load(), refused.Load())
 				}
 			}
+		})
+	}
+}
+
+// slowHijack is a ResponseWriter whose connection is handed over late.
+type slowHijack struct {
+	http.ResponseWriter
+	begun   chan<- struct{}
+	release <-chan struct{}
+}
+
+func (w slowHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.begun <- struct{}{}
+	<-w.release
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
+
+// An upgrade that has gone too far to be refused is waited for and asked to go, whenever it becomes a session.
+func TestDrainAsksLateUpgrades(t *testing.T) {
+	for _, after := range []time.Duration{spread / 2, 2 * spread} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHub(t, wshub.WithDrain(0, spread))
+			begun, release := make(chan struct{}), make(chan struct{})
+			handler := h.Handler(func(ctx context.Context, s *wshub.Session) error {
+				<-ctx.Done()
+				return nil
+			})
+			var dialled sync.WaitGroup
+			dialled.Go(func() {
+				c := wshubtest.Dial(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					handler.ServeHTTP(slowHijack{w, begun, release}, r)
+				}), wshubtest.WithTimeout(time.Hour))
+				if got := c.ExpectClose(1001); got != "server draining" {
+					t.Errorf("reason %q", got)
+				}
+			})
+			<-begun
+			sessions(t, h, 2)
+			if n := h.Health().Upgrades; n != 1 {
+				t.Errorf("%d upgrades under way", n)
+			}
+			done := make(chan error)
+			start := time.Now()
+			go func() { done <- h.Drain(context.Background()) }()
+			time.Sleep(after)
+			select {
+			case err := <-done:
+				t.Fatalf("Drain has not waited: %v", err)
+			default:
+			}
+			close(release)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(start); d > max(after, spread)+spread/2+time.Second {
+				t.Errorf("it took %v", d)
+			}
+			dialled.Wait()
 		})
 	}
 }
