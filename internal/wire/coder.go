@@ -208,7 +208,7 @@ func (c *Conn) readMessage() (Opcode, []byte, error) {
 	typ, r, err := c.lib.conn.Reader(context.Background())
 	var data []byte
 	if err == nil {
-		data, err = readAll(r)
+		data, err = readAll(r, typ == websocket.MessageText)
 	}
 	if err == nil && c.cause != nil {
 		// A compressed message that the connection's end has cut short looks complete to the library.
@@ -221,10 +221,6 @@ func (c *Conn) readMessage() (Opcode, []byte, error) {
 	op := OpBinary
 	if typ == websocket.MessageText {
 		op = OpText
-		if !utf8.Valid(data) {
-			c.ended = c.violated(&ProtocolError{Code: codeNotUTF8, Reason: "text is not UTF-8"})
-			return 0, nil, c.ended
-		}
 	}
 	return op, data, nil
 }
@@ -236,6 +232,8 @@ func (c *Conn) reason(err error) error {
 		return c.cause
 	case c.state.Load()&stClosed != 0:
 		return net.ErrClosed
+	case err == errNotUTF8:
+		return c.violated(&ProtocolError{Code: codeNotUTF8, Reason: "text is not UTF-8"})
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return c.violated(&ProtocolError{Code: codeTooBig, Reason: "message over the limit"})
 	case errors.Is(err, net.ErrClosed):
@@ -251,14 +249,18 @@ func (c *Conn) reason(err error) error {
 var messageBufs = sync.Pool{New: func() any { return new([4096]byte) }}
 
 // readAll reads a message. Short ones, nearly all, cost one allocation of their own length; io.ReadAll makes 512 bytes
-// for each and grows from there. Nothing is made for a length that was only announced.
-func readAll(r io.Reader) ([]byte, error) {
+// for each and grows from there. Nothing is made for a length that was only announced. Text is refused with errNotUTF8
+// by the first fragment, or the first few KiB of a long one, after which it cannot become valid any more.
+func readAll(r io.Reader, text bool) ([]byte, error) {
 	buf := messageBufs.Get().(*[4096]byte)
 	defer messageBufs.Put(buf)
-	n := 0
+	n, valid := 0, 0
 	for n < len(buf) {
 		k, err := r.Read(buf[n:])
 		n += k
+		if text && !validText(buf[:n], &valid, err == io.EOF) {
+			return nil, errNotUTF8
+		}
 		if err == io.EOF {
 			return slices.Clone(buf[:n:n]), nil
 		}
@@ -270,6 +272,9 @@ func readAll(r io.Reader) ([]byte, error) {
 	for {
 		k, err := r.Read(data[len(data):cap(data)])
 		data = data[:len(data)+k]
+		if text && !validText(data, &valid, err == io.EOF) {
+			return nil, errNotUTF8
+		}
 		if err == io.EOF {
 			return data, nil
 		}
@@ -280,4 +285,25 @@ func readAll(r io.Reader) ([]byte, error) {
 			data = append(data, 0)[:len(data)]
 		}
 	}
+}
+
+var errNotUTF8 = errors.New("wire: text is not UTF-8")
+
+// validText reports whether p is valid UTF-8, or the beginning of it unless p is whole. The first *valid bytes were found
+// valid before, and are not looked at again; it moves *valid on, to the start of a code point.
+func validText(p []byte, valid *int, whole bool) bool {
+	end := len(p)
+	if !whole {
+		for i := end - 1; i >= *valid && i > end-utf8.UTFMax; i-- {
+			if utf8.RuneStart(p[i]) {
+				if !utf8.FullRune(p[i:]) { // what is invalid already counts as full
+					end = i
+				}
+				break
+			}
+		}
+	}
+	ok := utf8.Valid(p[*valid:end])
+	*valid = end
+	return ok
 }
