@@ -39,7 +39,7 @@ const (
 	graceful manner = iota // what is pending goes out, then the close frame
 	asked                  // as graceful, after the SessionFunc has returned
 	atOnce                 // the close frame goes out, what is pending does not
-	gone                   // the client has sent its close frame, or broken the protocol: the frame that answers is queued
+	gone                   // the client has sent its close frame, or broken the protocol: as asked, what came before is answered
 	lost                   // there is nobody to send a close frame to
 )
 
@@ -125,7 +125,7 @@ func (s *Session) decide(v verdict, how manner) bool {
 		s.seal()
 	case atOnce:
 		s.force()
-	case gone, lost:
+	case lost:
 		s.sub.Stop()
 	}
 	s.conn.Interrupt()
@@ -214,30 +214,20 @@ func (o *hooks) Dropped(t *fanout.Topic, n uint64) {
 func (s *Session) conclude(readErr error) {
 	v := s.why()
 	s.endMessages()
-	handshake := true
 	switch v.how {
 	case lost:
 		s.conn.CloseNow()
 		s.drained()
-		handshake = false
-	case gone:
-		if peerClosed(readErr) {
-			s.await(sent|failed, s.hub.opts.writeTimeout)
-			s.conn.AwaitClose(s.hub.opts.writeTimeout) // until the frame that answers has left the connection's buffer
-			s.conn.CloseNow()
-			s.drained()
-			handshake = false
-		}
-	case asked:
+		s.cancel(v.err())
+		return
+	case asked, gone:
 		s.drained()
 		s.cancel(v.err())
-		s.await(returned|byHand|aborted, closeWait)
+		s.await(returned|byHand|failed|aborted, closeWait)
 		s.seal()
 	}
 	s.cancel(v.err())
-	if handshake {
-		s.handshake(readErr)
-	}
+	s.handshake(readErr)
 	s.conn.CloseNow()
 }
 

@@ -226,6 +226,7 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 func (h *Hub) wireOptions() wire.Options {
 	o := &h.opts
 	return wire.Options{
+		HoldClose:         true, // until what came before has been answered, see conclude
 		Subprotocols:      o.subprotocols,
 		Compress:          o.compress,
 		CompressThreshold: o.threshold,

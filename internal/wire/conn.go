@@ -11,6 +11,7 @@ type Options struct {
 	Subprotocols      []string      // in order of preference; the answer is always one of these, byte for byte
 	Compress          bool          // accept permessage-deflate, without context takeover
 	CompressThreshold int           // payloads shorter than this many bytes go out uncompressed
+	HoldClose         bool          // ReadMessage queues no close frame: its caller does, when the time has come
 	ReadLimit         int64         // bytes of one message after inflation; default 512 KiB
 	MessageTimeout    time.Duration // from the first to the last byte of one message; 0: none
 	SendBuffer        int           // bytes accepted and not yet sent; default 32 KiB
@@ -117,8 +118,8 @@ func (c *Conn) QueuePing() {
 }
 
 // QueueClose puts the close frame into the control lane and reports whether it did: the first one wins. What else
-// was in the lane is discarded, and nothing can follow. Code 0 stands for a frame without a code; a code that must
-// not be sent becomes 1011; the reason is cut by [TruncateReason]. It never blocks.
+// was in the lane is discarded, and nothing can follow. Codes 0 and 1005 stand for a frame without a code; one that
+// must not be sent becomes 1011; the reason is cut by [TruncateReason]. It never blocks.
 func (c *Conn) QueueClose(code int, reason string) bool {
 	queued := c.lane.putClose(code, reason)
 	if queued {

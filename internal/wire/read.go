@@ -140,20 +140,20 @@ func (c *Conn) stopped() error {
 	return nil
 }
 
-// answered queues the answer to the peer's close frame. The library is not shown the last byte of that frame: in the middle
+// answered queues the answer to the peer's close frame, unless the caller does. The library is not shown the last byte of that frame: in the middle
 // of a compressed message it would give its inflater back to the pool while the inflater is still reading.
 func (c *Conn) answered() error {
-	code := c.scan.code
-	if code == codeNoStatus {
-		code = 0
+	if !c.opts.HoldClose {
+		c.QueueClose(c.scan.code, c.scan.reason)
 	}
-	c.QueueClose(code, c.scan.reason)
 	return &PeerClose{Code: c.scan.code, Reason: c.scan.reason}
 }
 
-// violated queues the close frame that tells the peer what it did.
+// violated queues the close frame that tells the peer what it did, unless the caller does.
 func (c *Conn) violated(v *ProtocolError) error {
-	c.QueueClose(v.Code, v.Reason)
+	if !c.opts.HoldClose {
+		c.QueueClose(v.Code, v.Reason)
+	}
 	return v
 }
 

@@ -23,7 +23,8 @@ const (
 // ErrInterrupted is what [Conn.ReadMessage] returns after [Conn.Interrupt].
 var ErrInterrupted = errors.New("wire: reading was interrupted")
 
-// A PeerClose says that the peer has sent a close frame. The frame that answers it is in the control lane.
+// A PeerClose says that the peer has sent a close frame. The frame that answers it is in the control lane, unless
+// [Options] say to hold it.
 type PeerClose struct {
 	Code   int    // 1005 when the frame had none
 	Reason string // valid UTF-8
@@ -38,7 +39,7 @@ func (e *PeerClose) Error() string {
 }
 
 // A ProtocolError says that the peer did something that ends the connection. The close frame with Code and Reason is in
-// the control lane, unless another one was there before.
+// the control lane, unless another one was there before or [Options] say to hold it.
 type ProtocolError struct {
 	Code   int    // 1002, 1007, 1008 or 1009
 	Reason string // what was wrong, for the peer too
@@ -83,7 +84,7 @@ func TruncateReason(s string) string {
 
 // closeFrame returns the frame that [Conn.QueueClose] promises for code and reason.
 func closeFrame(code int, reason string) []byte {
-	if code == 0 {
+	if code == 0 || code == codeNoStatus {
 		return AppendFrame(nil, OpClose, nil)
 	}
 	if !ValidCloseCode(code) {
