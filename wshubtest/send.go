@@ -59,6 +59,9 @@ func (c *Client) SendRaw(p []byte) {
 // TrySend is SendText with an error, for goroutines that are not the test's.
 func (c *Client) TrySend(s string) error { return c.write(Frame(true, OpText, []byte(s)), false) }
 
+// TrySendRaw is SendRaw with an error, also for a server that may have gone by now.
+func (c *Client) TrySendRaw(p []byte) error { return c.write(p, false) }
+
 // write sends p whole, and nothing between its bytes. A close frame goes out once.
 func (c *Client) write(p []byte, closing bool) error {
 	timer := time.NewTimer(c.timeout)
