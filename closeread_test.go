@@ -118,7 +118,7 @@ func TestCloseReadAfterTheClientClosed(t *testing.T) {
 		h := newHub(t)
 		s, c := unread(t, h)
 		c.SendText("bye")
-		c.Close(1000, "")
+		c.SendFrame(true, wshubtest.OpClose, []byte("\x03\xe8")) // not answered before the message was taken
 		synctest.Wait()
 		if s.Context().Err() != nil {
 			t.Fatal("the message was not waited for")
