@@ -85,7 +85,7 @@ func TestDrainPacesItsCloses(t *testing.T) {
 		}
 		late, lateClients := sessions(t, h, 1) // still welcome
 		ss, cc = append(ss, late...), append(cc, lateClients...)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		synctest.Wait()
 		_, resp, err := wshubtest.TryDial(t, h.Handler(func(context.Context, *wshub.Session) error { return nil }))
 		if err == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
