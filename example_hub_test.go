@@ -67,28 +67,3 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output: wshub: WithPolicy: wshub: invalid policy: rate(20,1) with inherited evict(1024,250ms) on a hub: a client would be closed for our own delay; add coalesce, dropoldest(n) or dropnewest(n)
 }
-
-func ExampleAttr() {
-	nick := wshub.NewAttr[string]("nick")
-	serve := func(ctx context.Context, s *wshub.Session) error {
-		nick.Set(s, "ann")
-		if name, ok := nick.Get(s); ok {
-			return s.Send(ctx, wshub.Text("hello, "+name))
-		}
-		return nil
-	}
-	_ = serve
-	fmt.Println(nick)
-	// Output: nick
-}
-
-func ExampleHub_User() {
-	hub, err := wshub.New()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer hub.Close()
-	fmt.Println(wshub.SendJSON(context.Background(), hub.User("ann"), map[string]int{"unread": 3}))
-	// Output: send to user "ann": wshub: no such session
-}

@@ -1,0 +1,129 @@
+package wshub_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/wshub-go/wshub"
+)
+
+// What happens to sessions, as a stream under a policy of its own.
+func ExampleHub_Events() {
+	ctx := context.Background()
+	hub, end := newExampleHub()
+	defer end()
+	events := hub.Events(ctx, wshub.DropOldest(1000))
+	room, _ := wshub.NewTopic[string](hub, "room", wshub.Policy{})
+
+	ann := connect(hub, "")
+	ann.session.SetUser("ann")
+	room.Join(ctx, ann.session)
+	room.Leave(ann.session)
+	ann.client.Close(1000, "")
+	for e := range events.C() {
+		fmt.Printf("%v %q %q\n", e.Kind, e.User, e.Topic)
+		if e.Kind == wshub.EventDisconnected {
+			events.Close()
+		}
+	}
+	// Output:
+	// connected "" ""
+	// joined "ann" "room"
+	// left "ann" "room"
+	// disconnected "ann" ""
+}
+
+// Counters that only grow, and an exact account of every value.
+func ExampleHub_Stats() {
+	ctx := context.Background()
+	hub, _ := wshub.New()
+	ann := connect(hub, "ann")
+	hub.User("ann").Send(ctx, wshub.Text("one"))
+	hub.Everyone().Send(ctx, wshub.Text("two"))
+	ann.next()
+	hub.Shutdown(ctx)
+
+	stats := hub.Stats()
+	fmt.Println(stats.Accepted, stats.Refused, stats.Evicted)
+	fmt.Println(stats.Direct.Sent, stats.Everyone.Sent, stats.Everyone.Dropped)
+	// Output:
+	// 1 0 0
+	// 1 1 0
+}
+
+// probe asks a handler as Kubernetes does.
+func probe(h http.Handler) int {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	return w.Code
+}
+
+func ExampleHub_ReadyHandler() {
+	hub, end := newExampleHub(wshub.WithLimits(wshub.Limits{Sessions: 1}))
+	defer end()
+
+	fmt.Println(probe(hub.ReadyHandler()), hub.Health().Status)
+	connect(hub, "ann")
+	fmt.Println(probe(hub.ReadyHandler()), hub.Health().Status)
+	// Output:
+	// 200 ready
+	// 503 full
+}
+
+// A hub that drains is alive, so nobody restarts the process over it.
+func ExampleHub_LiveHandler() {
+	hub, end := newExampleHub(wshub.WithDrain(0, 0))
+	defer end()
+	hub.Drain(context.Background())
+	fmt.Println(probe(hub.LiveHandler()), probe(hub.ReadyHandler()))
+	hub.Shutdown(context.Background())
+	fmt.Println(probe(hub.LiveHandler()))
+	// Output:
+	// 200 503
+	// 503
+}
+
+func ExampleHub_Health() {
+	hub, end := newExampleHub(wshub.WithNode("eu-1"))
+	defer end()
+	connect(hub, "ann")
+	health := hub.Health()
+	fmt.Println(health.Node, health.Status, health.Ready, health.Live, health.Sessions)
+	// Output: eu-1 ready true true 1
+}
+
+// The whole end of a server. What else runs hears of it from Draining.
+func ExampleHub_Drain() {
+	ctx := context.Background() // with a timeout in a program
+	hub, end := newExampleHub(wshub.WithDrain(0, 0))
+	defer end()
+	ann := connect(hub, "ann")
+
+	fmt.Println(hub.Drain(ctx), ann.next())
+	<-hub.Draining()
+	fmt.Println(knock(hub.Handler(stay)))
+	fmt.Println(hub.Shutdown(ctx))
+	// Output:
+	// <nil> closed with 1001 server draining
+	// 503 wshub: hub is draining
+	// <nil>
+}
+
+// Without haste it is Drain.
+func ExampleHub_Shutdown() {
+	ctx := context.Background()
+	hub, end := newExampleHub()
+	defer end()
+	ann := connect(hub, "ann")
+	ann.session.Send(ctx, wshub.Text("good night"))
+
+	fmt.Println(hub.Shutdown(ctx))
+	fmt.Println(ann.next())
+	fmt.Println(ann.next())
+	// Output:
+	// <nil>
+	// good night
+	// closed with 1001 server shutting down
+}
