@@ -147,16 +147,27 @@ func ExampleCheckOrigin() {
 	// 403 origin not allowed
 }
 
-// Whoever has neither logged in nor joined anything by then is asked to leave.
+// Anybody may connect, and has a little while to log in.
 func ExampleWithAdmission() {
-	hub, end := newExampleHub(wshub.WithAdmission(20 * time.Millisecond))
+	hub, end := newExampleHub(wshub.WithAdmission(50 * time.Millisecond))
 	defer end()
-	lurker := connect(hub, "")
+	userOf := map[string]string{"s3cr3t": "ann"}
 
+	handler := hub.Handler(wshub.Each(func(ctx context.Context, s *wshub.Session, m wshub.Message) error {
+		user, ok := userOf[m.Text()]
+		if !ok {
+			return nil // try again
+		}
+		return s.SetUser(user) // which admits
+	}))
+	say(handler, "a guess")
+
+	lurker := connect(hub, "")
 	fmt.Println(lurker.next())
 	<-lurker.session.Done()
 	fmt.Println(errors.Is(lurker.session.Err(), wshub.ErrNotAdmitted))
 	// Output:
+	// closed with 1008
 	// closed with 1008 not admitted in time
 	// true
 }

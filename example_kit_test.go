@@ -91,13 +91,6 @@ func knock(h http.Handler, opts ...wshubtest.DialOption) string {
 	return strings.TrimSpace(fmt.Sprintln(resp.StatusCode, body))
 }
 
-// stay is a SessionFunc that has nothing to say.
-func stay(ctx context.Context, s *wshub.Session) error {
-	for range s.Messages() {
-	}
-	return nil
-}
-
 // exampleTB is what wshubtest needs of a test, for examples, which have none.
 type exampleTB struct {
 	testing.TB

@@ -2,9 +2,11 @@ package wshub_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/wshub-go/wshub"
 )
@@ -53,8 +55,8 @@ func ExampleHub_Stats() {
 	// 1 1 0
 }
 
-// probe asks a handler as Kubernetes does.
-func probe(h http.Handler) int {
+// status asks a handler as Kubernetes does.
+func status(h http.Handler) int {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	return w.Code
@@ -64,9 +66,9 @@ func ExampleHub_ReadyHandler() {
 	hub, end := newExampleHub(wshub.WithLimits(wshub.Limits{Sessions: 1}))
 	defer end()
 
-	fmt.Println(probe(hub.ReadyHandler()), hub.Health().Status)
+	fmt.Println(status(hub.ReadyHandler()), hub.Health().Status)
 	connect(hub, "ann")
-	fmt.Println(probe(hub.ReadyHandler()), hub.Health().Status)
+	fmt.Println(status(hub.ReadyHandler()), hub.Health().Status)
 	// Output:
 	// 200 ready
 	// 503 full
@@ -77,9 +79,9 @@ func ExampleHub_LiveHandler() {
 	hub, end := newExampleHub(wshub.WithDrain(0, 0))
 	defer end()
 	hub.Drain(context.Background())
-	fmt.Println(probe(hub.LiveHandler()), probe(hub.ReadyHandler()))
+	fmt.Println(status(hub.LiveHandler()), status(hub.ReadyHandler()))
 	hub.Shutdown(context.Background())
-	fmt.Println(probe(hub.LiveHandler()))
+	fmt.Println(status(hub.LiveHandler()))
 	// Output:
 	// 200 503
 	// 503
@@ -94,7 +96,22 @@ func ExampleHub_Health() {
 	// Output: eu-1 ready true true 1
 }
 
-// The whole end of a server. What else runs hears of it from Draining.
+// On the way down: load balancers get ten seconds to look elsewhere, clients leave over the next half minute, and what
+// is left after a minute in all is closed at once.
+func ExampleWithDrain() {
+	hub, _ := wshub.New(wshub.WithDrain(10*time.Second, 30*time.Second))
+	stop := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return errors.Join(hub.Drain(ctx), hub.Shutdown(ctx))
+	}
+	ann := connect(hub, "ann")
+	hub.Close() // for the example, which is in a hurry
+	fmt.Println(stop(), ann.next())
+	// Output: <nil> closed with 1001 server shutting down
+}
+
+// Sessions are asked to go, one after the other; for what else should end there is Draining.
 func ExampleHub_Drain() {
 	ctx := context.Background() // with a timeout in a program
 	hub, end := newExampleHub(wshub.WithDrain(0, 0))

@@ -78,7 +78,7 @@ func ExampleSession_Ended() {
 	// true true wshub: closed with 4321 "lunch"
 }
 
-// A handler that only sends waits for its context.
+// A handler that only sends, and wants nothing of its client, waits for its context.
 func ExampleSession_CloseRead() {
 	hub, end := newExampleHub()
 	defer end()

@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +30,47 @@ func TestDocumentedCode(t *testing.T) {
 			if !occurs(compiled, block) {
 				t.Errorf("%s: no compiled example holds these lines one after the other:\n%s", doc.file, block)
 			}
+		}
+	}
+}
+
+// link is a link of Markdown: [text](target "title").
+var link = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)(?:\s+"([^"]*)")?\)`)
+
+// TestReadmeLinks checks that README.md is of bearable length, that the files it links to exist, that a link whose
+// title is an example's name leads to the file with that example, which is run, and that each row of the table of calls
+// has such a link.
+func TestReadmeLinks(t *testing.T) {
+	run := runExamples(t)
+	lines := strings.Split(strings.TrimSuffix(readText(t, "README.md"), "\n"), "\n")
+	if len(lines) > 200 {
+		t.Errorf("README.md has %d lines, more than 200", len(lines))
+	}
+	calls := false // inside the table of calls
+	for i, line := range lines {
+		calls = line == "| to | call |" || calls && strings.HasPrefix(line, "|")
+		examples := 0
+		for _, m := range link.FindAllStringSubmatch(line, -1) {
+			target, title := m[1], m[2]
+			path, _, _ := strings.Cut(target, "#")
+			if path != "" && !strings.Contains(path, "://") {
+				if _, err := os.Stat(path); err != nil {
+					t.Errorf("README.md:%d links to %s: %v", i+1, target, err)
+				}
+			}
+			if !strings.HasPrefix(title, "Example") {
+				continue
+			}
+			examples++
+			if file, ok := run[title]; !ok {
+				t.Errorf("README.md:%d links to %s, which is no example with an output", i+1, title)
+			} else if file != path {
+				t.Errorf("README.md:%d links to %s in %s; it is in %s", i+1, title, path, file)
+			}
+		}
+		heads := line == "| to | call |" || strings.HasPrefix(line, "|---")
+		if calls && !heads && examples == 0 {
+			t.Errorf("README.md:%d: no example in this row of the table of calls: %s", i+1, line)
 		}
 	}
 }
