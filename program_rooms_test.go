@@ -1,0 +1,79 @@
+package wshub_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/wshub-go/wshub"
+	"github.com/wshub-go/wshub/wshubtest"
+)
+
+// Rooms that are there while somebody is in them. Whoever is in one hears what is said, and sees who comes and goes.
+
+type roomTalk struct{ Room, From, Text string }
+
+func roomServer(hub *wshub.Hub) (http.Handler, error) {
+	rooms, err := wshub.NewFamily(hub, "room", wshub.Policy{}, wshub.AsEvent[roomTalk]("said"))
+	mux := new(wshub.Mux)
+	wshub.Handle(mux, "enter", func(ctx context.Context, s *wshub.Session, name string) error {
+		room, err := rooms.Topic(name)
+		if err != nil {
+			return err
+		}
+		if err = room.Join(ctx, s); err == nil {
+			go watchRoom(s, name, room.Watch(s.Context())) // until s leaves
+		}
+		return err
+	})
+	wshub.Handle(mux, "leave", func(ctx context.Context, s *wshub.Session, name string) error {
+		return hub.To(s.ID()).Leave(ctx, "room/"+name)
+	})
+	wshub.Handle(mux, "say", func(ctx context.Context, s *wshub.Session, talk roomTalk) error {
+		if room, err := rooms.Topic(talk.Room); err == nil && room.Has(s) {
+			return room.Publish(ctx, roomTalk{talk.Room, s.User(), talk.Text})
+		}
+		return wshub.ErrForbidden
+	})
+	return hub.Handler(wshub.Each(mux.Message)), err
+}
+
+func watchRoom(s *wshub.Session, room string, people *wshub.Stream[wshub.PresenceEvent]) {
+	defer people.Close()
+	for e := range people.C() {
+		if e.Kind == wshub.PresenceLeft && e.Members[0].Session == s.ID() {
+			return
+		}
+		users := slices.Sorted(wshub.Map(slices.Values(e.Members), func(m wshub.Member) string { return m.User }))
+		wshub.SendJSON(s.Context(), s, map[string]any{"event": e.Kind, "room": room, "data": users})
+	}
+}
+
+func TestProgramRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub, _ := wshub.New(wshub.Authenticate(func(r *http.Request) (wshub.Identity, error) {
+			return wshub.Identity{User: r.URL.Path}, nil // in earnest: a cookie or a token
+		}))
+		defer hub.Close()
+		server, err := roomServer(hub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ann, bob := wshubtest.Dial(t, server, wshubtest.WithPath("/ann")), wshubtest.Dial(t, server, wshubtest.WithPath("/bob"))
+		ann.SendText(`{"event":"enter","data":"go"}`)
+		ann.ExpectText(`{"data":["/ann"],"event":"list","room":"go"}`)
+		bob.SendText(`{"event":"enter","data":"go"}`)
+		ann.ExpectText(`{"data":["/bob"],"event":"joined","room":"go"}`)
+		bob.ExpectText(`{"data":["/ann","/bob"],"event":"list","room":"go"}`)
+		bob.SendText(`{"event":"say","data":{"Room":"go","Text":"hi"}}`)
+		ann.ExpectText(`{"event":"said","topic":"room/go","data":{"Room":"go","From":"/bob","Text":"hi"}}`)
+		bob.ExpectText(`{"event":"said","topic":"room/go","data":{"Room":"go","From":"/bob","Text":"hi"}}`)
+		bob.SendText(`{"event":"leave","data":"go"}`)
+		ann.ExpectText(`{"data":["/bob"],"event":"left","room":"go"}`)
+		bob.SendText(`{"event":"say","data":{"Room":"go","Text":"still here"}}`)
+		bob.ExpectText(`{"event":"error","data":{"code":"forbidden","message":"forbidden"}}`)
+		ann.ExpectNothing()
+	})
+}
