@@ -110,7 +110,7 @@ func typing(selector, keys string) step { return chromedp.SendKeys(chromedp.CSS(
 func click(selector string) step { return chromedp.Click(chromedp.CSS(selector)) }
 
 func TestBrowser(t *testing.T) {
-	p := quickstart(t, "127.0.0.1:0")
+	p := start(t, "quickstart", "127.0.0.1:0")
 	first := browser(t)
 	second := tab(first, t)
 
@@ -129,12 +129,12 @@ func TestBrowser(t *testing.T) {
 
 // TestBrowserReconnects restarts the server under an open page.
 func TestBrowserReconnects(t *testing.T) {
-	p := quickstart(t, "127.0.0.1:0")
+	p := start(t, "quickstart", "127.0.0.1:0")
 	page := browser(t)
 	do(page, t, "load", chromedp.Navigate(p.url.String()), until(live), until(priced))
 	go p.interrupt() // ends as the call below does
 	do(page, t, "see the server go", until(offline, 1001))
 	p.interrupt()
-	quickstart(t, p.url.Host)
+	start(t, "quickstart", p.url.Host)
 	do(page, t, "see it come back", until(live), typing("#text", "still here\r"), until(said))
 }

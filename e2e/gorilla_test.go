@@ -74,7 +74,7 @@ func closed(t *testing.T, c *websocket.Conn) int {
 }
 
 func TestGorillaTicks(t *testing.T) {
-	c := dial(t, quickstart(t, "127.0.0.1:0"))
+	c := dial(t, start(t, "quickstart", "127.0.0.1:0"))
 	prices := map[string]map[float64]bool{}
 	for changed := false; !changed || len(prices) < 3; {
 		m := next(t, c, func(m message) bool { return m.Symbol != "" })
@@ -90,7 +90,7 @@ func TestGorillaTicks(t *testing.T) {
 }
 
 func TestGorillaChat(t *testing.T) {
-	p := quickstart(t, "127.0.0.1:0")
+	p := start(t, "quickstart", "127.0.0.1:0")
 	alice, bob := dial(t, p), dial(t, p)
 	say(t, bob, "go", "bob", "")
 	say(t, alice, "go", "alice", "hello")
@@ -118,7 +118,7 @@ func TestGorillaChat(t *testing.T) {
 }
 
 func TestGorillaPing(t *testing.T) {
-	c := dial(t, quickstart(t, "127.0.0.1:0"))
+	c := dial(t, start(t, "quickstart", "127.0.0.1:0"))
 	var pong string
 	c.SetPongHandler(func(data string) error {
 		pong = data
@@ -136,7 +136,7 @@ func TestGorillaPing(t *testing.T) {
 }
 
 func TestGorillaClose(t *testing.T) {
-	p := quickstart(t, "127.0.0.1:0")
+	p := start(t, "quickstart", "127.0.0.1:0")
 	t.Run("normal", func(t *testing.T) {
 		c := dial(t, p)
 		bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "bye")
@@ -168,7 +168,7 @@ func TestGorillaClose(t *testing.T) {
 }
 
 func TestGorillaForeignOrigin(t *testing.T) {
-	p := quickstart(t, "127.0.0.1:0")
+	p := start(t, "quickstart", "127.0.0.1:0")
 	c, resp, err := websocket.DefaultDialer.DialContext(t.Context(), p.ws(), http.Header{"Origin": {"https://evil.example"}})
 	if err == nil {
 		c.Close()
