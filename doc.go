@@ -37,9 +37,18 @@
 // # Which call when
 //
 // To reach the members of a topic use [Topic.Publish]; some of them, [Topic.Except] and [Topic.Only]; all sessions,
-// [Hub.Everyone]; those of a user, [Hub.User]; one, [Session.Send] or, by its id, [Hub.To]. To read a topic inside the
-// process use [Topic.Stream]. To kick use [Audience.Close], to close politely [Session.Close]. To hear of sessions that
-// come and go use [Hub.Events].
+// [Hub.Everyone]; those of a user, [Hub.User]; one, [Session.Send] or, by its id, [Hub.To]. To kick use
+// [Audience.Close], to close politely [Session.Close].
+//
+// To serve requests by name use a [Mux] with [Handle] and [Reply]; to take messages one by one without it, [Each] or
+// a range over [Session.Messages]; for sessions that only listen, [Session.CloseRead].
+//
+// To read a topic inside the process use [Topic.Stream]; to shape what comes, [Map], [Filter], [Batch], [Debounce],
+// [Throttle] and [Merge]; to put a policy over any channel, [Apply]. To know what a topic holds use [Topic.Snapshot];
+// who is in it, [Topic.Present] or, with changes, [Topic.Watch]. To hear of sessions that come and go range over
+// [Hub.Events] or be called by an [Observer].
+//
+// To stop for a deploy call [Hub.Drain] and then [Hub.Shutdown]; to stop at once, Shutdown alone.
 //
 // # Guarantees
 //
@@ -68,6 +77,15 @@
 // context ends after that; memberships end after the SessionFunc has returned; then comes [EventDisconnected], and then
 // [Session.Done]. The events of one session are in the order in which they happened. Every wait of a close is bounded.
 //
+// Presence. The list that a [Topic.Watch] begins with and the changes after it add up to who is in the topic at any
+// time: nobody is in it twice, nobody is missing.
+//
+// Observers. What an [Observer] is told, [Hub.Events] tells and [Hub.Stats] counts is the same. Observers are called one
+// event at a time, on a goroutine that nobody waits for.
+//
+// Admission. With [WithAdmission] a session that has neither a user nor a topic counts against [Limits] and is nowhere
+// else: in no lookup, count, audience or event.
+//
 // Panics in user code close their session with 1011 and are logged with the stack; the process lives.
 //
 // # Less formally
@@ -75,5 +93,6 @@
 // What you publish first arrives first. Once you have joined you miss nothing, and once you have left you hear nothing.
 // Every value is either sent or counted under the reason why it was not. Clients that keep reading get everything; for
 // those that do not, the default is lossless or closed: after 1,024 values or 1 MiB, and 250 ms, a session is closed with
-// 1013. Slices may be reused when the call has returned. When the hub shuts down clients see 1001, not 1006.
+// 1013. Slices may be reused when the call has returned. When the hub drains or shuts down clients see 1001, not 1006. What
+// a client said before it closed is handled and answered before the hub says goodbye, for 5 s at most.
 package wshub
