@@ -49,7 +49,8 @@ func ExampleJSON() {
 	hub.Everyone().Send(context.Background(), m)
 	bob.session.Send(context.Background(), m)
 	fmt.Println(ann.next())
-	fmt.Println(bob.next() == bob.next())
+	first, second := bob.next(), bob.next()
+	fmt.Println(first == second)
 	// Output:
 	// {"level":3,"title":"the \u003cmoor\u003e"}
 	// true

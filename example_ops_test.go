@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wshub-go/wshub"
+	"github.com/wshub-go/wshub/wshubtest"
 )
 
 // What happens to sessions, as a stream under a policy of its own.
@@ -143,4 +144,31 @@ func ExampleHub_Shutdown() {
 	// <nil>
 	// good night
 	// closed with 1001 server shutting down
+}
+
+// What went wrong, for alarms and counters. A function that is nil costs nothing.
+func ExampleObserver() {
+	var dropped uint64
+	hub, end := newExampleHub(
+		wshub.WithInbound(wshub.Compose(wshub.Rate(1.0/60, 1), wshub.DropNewest(1))),
+		wshub.WithObserver(wshub.Observer{
+			Refused: func(e wshub.Event) { fmt.Println("refused with", e.Status) },
+			Error:   func(e wshub.Event) { fmt.Println("failed:", e.Cause) },
+			Dropped: func(e wshub.Event) { dropped += e.N },
+		}))
+	defer end()
+
+	knock(hub.Handler(stay), wshubtest.WithOrigin("https://evil.example"))
+	knock(hub.Handler(func(context.Context, *wshub.Session) error { return errors.New("no database") }))
+	ann := connect(hub, "ann")
+	for range 3 {
+		ann.client.SendText("one a minute is allowed")
+	}
+	ann.client.Close(1000, "")
+	hub.Shutdown(context.Background()) // once observers know all
+	fmt.Println("dropped:", dropped)
+	// Output:
+	// refused with 403
+	// failed: no database
+	// dropped: 2
 }

@@ -28,6 +28,26 @@ func ExampleTopic_Join() {
 	// true
 }
 
+// Encoded once for all members; streams inside the process get the value itself.
+func ExampleTopic_Publish() {
+	ctx := context.Background()
+	hub, end := newExampleHub()
+	defer end()
+	ticks, _ := wshub.NewTopic[Tick](hub, "ticks", wshub.Policy{})
+	ann := connect(hub, "ann")
+	ticks.Join(ctx, ann.session)
+	stream := ticks.Subscribe(ctx)
+	defer stream.Close()
+
+	fmt.Println(ticks.Publish(ctx, Tick{"ACME", 12.5}))
+	fmt.Println(ann.next())
+	fmt.Println((<-stream.C()).Price)
+	// Output:
+	// <nil>
+	// {"Symbol":"ACME","Price":12.5}
+	// 12.5
+}
+
 func ExampleTopic_Leave() {
 	ctx := context.Background()
 	hub, end := newExampleHub()
