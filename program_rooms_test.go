@@ -11,10 +11,9 @@ import (
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
-// Rooms that are there while somebody is in them. Whoever is in one hears what is said, and sees who comes and goes.
-
 type roomTalk struct{ Room, From, Text string }
 
+// roomServer has rooms while somebody is in them. Whoever is in one hears what is said, and sees who comes and goes.
 func roomServer(hub *wshub.Hub) (http.Handler, error) {
 	rooms, err := wshub.NewFamily(hub, "room", wshub.Policy{}, wshub.AsEvent[roomTalk]("said"))
 	mux := new(wshub.Mux)
@@ -61,7 +60,8 @@ func TestProgramRooms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ann, bob := wshubtest.Dial(t, server, wshubtest.WithPath("/ann")), wshubtest.Dial(t, server, wshubtest.WithPath("/bob"))
+		ann := wshubtest.Dial(t, server, wshubtest.WithPath("/ann"))
+		bob := wshubtest.Dial(t, server, wshubtest.WithPath("/bob"))
 		ann.SendText(`{"event":"enter","data":"go"}`)
 		ann.ExpectText(`{"data":["/ann"],"event":"list","room":"go"}`)
 		bob.SendText(`{"event":"enter","data":"go"}`)

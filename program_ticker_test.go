@@ -11,7 +11,7 @@ import (
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
-// A ticker whose clients choose how often they are told: always what is newest of each symbol, never what is old by then.
+// A ticker whose clients choose how often they are told, always of the newest quotes and never of those between.
 
 type quote struct {
 	Symbol string
