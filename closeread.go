@@ -15,6 +15,7 @@ func (s *Session) CloseRead() {
 	if !s.mark(sendOnly) {
 		return
 	}
+	s.beginReading()
 	// While it is retained the session does not end, which would count what is unread too.
 	retained := s.retain()
 	n := s.discard()

@@ -130,6 +130,7 @@ func (s *Session) decide(v verdict, how manner) bool {
 	}
 	s.conn.Interrupt()
 	s.mark(decided)
+	s.beginReading() // if nobody reads who would see it to the end
 	return true
 }
 
@@ -264,12 +265,12 @@ func (s *Session) endMessages() {
 	}
 }
 
-// drained waits until the messages that arrived before the end were taken, or the SessionFunc has returned, at most for
-// closeWait: a handler that works them off needs its context. The channel tells nobody that it was drained, so this
-// looks, ever less often; only sessions that end with unread messages come here.
+// drained waits until the messages that arrived before the end were taken, and with Each handled, or the SessionFunc has
+// returned, at most for closeWait: a handler that works them off needs its context. The channel tells nobody that it
+// was drained, so this looks, ever less often; only sessions that end with unread messages come here.
 func (s *Session) drained() {
 	end := time.Now().Add(closeWait)
-	for nap := time.Millisecond; s.unread() > 0 && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
+	for nap := time.Millisecond; (s.unread() > 0 || s.reading.handling.Load()) && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
 		if s.await(returned|aborted, nap)&(returned|aborted) != 0 {
 			return
 		}

@@ -29,9 +29,9 @@ func (h *Hub) Handler(fn SessionFunc, mw ...Middleware) http.Handler {
 	if fn == nil {
 		panic("wshub: Handler: nil SessionFunc")
 	}
-	fn = wrap(fn, mw)
+	v := service{wrap(fn, mw), isEach(fn)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.serve(w, r, func(*http.Request) (SessionFunc, error) { return fn, nil })
+		h.serve(w, r, func(*http.Request) (service, error) { return v, nil })
 	})
 }
 
@@ -44,17 +44,23 @@ func (h *Hub) HandlerFor(f func(*http.Request) (SessionFunc, error), mw ...Middl
 		panic("wshub: HandlerFor: nil func")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.serve(w, r, func(r *http.Request) (SessionFunc, error) {
+		h.serve(w, r, func(r *http.Request) (service, error) {
 			fn, err := f(r)
 			if err == nil && fn == nil {
 				err = &RejectError{Status: http.StatusInternalServerError, Reason: "no SessionFunc"}
 			}
 			if err != nil {
-				return nil, err
+				return service{}, err
 			}
-			return wrap(fn, mw), nil
+			return service{wrap(fn, mw), isEach(fn)}, nil
 		})
 	})
+}
+
+// service is what serves a session.
+type service struct {
+	fn   SessionFunc // in its middleware; nil: by hand
+	each bool        // within the middleware it is Each
 }
 
 func wrap(fn SessionFunc, mw []Middleware) SessionFunc {
@@ -71,12 +77,12 @@ func (h *Hub) Accept(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	return h.accept(w, r, nil)
 }
 
-func (h *Hub) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) {
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request) (service, error)) {
 	h.accept(w, r, f) // the answer has told, and the log what nobody else is told
 }
 
 // accept is everything from a request to a running session. f is nil without a SessionFunc.
-func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (*Session, error) {
+func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Request) (service, error)) (*Session, error) {
 	a := answer{ResponseWriter: w}
 	s, err := h.upgrade(&a, r, f)
 	if err != nil {
@@ -140,7 +146,7 @@ func (h *Hub) upgraded() {
 }
 
 // upgrade checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing taken.
-func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Request) (SessionFunc, error)) (s *Session, err error) {
+func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Request) (service, error)) (s *Session, err error) {
 	a := claims{h: h}
 	defer func() {
 		if s == nil {
@@ -188,9 +194,9 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Reque
 		}
 		a.user = ident.User
 	}
-	var fn SessionFunc
+	var v service
 	if f != nil {
-		if fn, err = f(r); err != nil {
+		if v, err = f(r); err != nil {
 			return nil, refuse(w, err)
 		}
 	}
@@ -204,9 +210,9 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Reque
 		h.log("upgrade", slog.LevelDebug, "upgrade failed", "err", err)
 		return nil, fmt.Errorf("%w: %w", ErrUpgrade, err)
 	}
-	s = h.open(conn, r, ident, a.addr)
+	s = h.open(conn, r, ident, a.addr, v.fn != nil)
 	h.upgraded()
-	s.start(fn)
+	s.start(v)
 	return s, nil
 }
 
@@ -237,8 +243,15 @@ func (h *Hub) release(addr string) {
 }
 
 // open makes the session: member of everyone, found by id and user, announced, unless it waits to be admitted.
-func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string) *Session {
+func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string, served bool) *Session {
 	s := &Session{hub: h, conn: conn, id: h.newID(), addr: addr, ident: ident, connected: time.Now(), early: new([]Event)}
+	s.holders.Store(1) // who reads
+	if served {
+		s.holders.Store(2)
+	} else {
+		s.stage = byHand
+	}
+	s.reading.msgs, s.reading.bytes = h.inbound.limiters()
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
 	s.sub = h.engine.NewSubscriber(conn, (*hooks)(s))
 	conn.SetWake(s.sub.Visit)
@@ -251,7 +264,7 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 	if h.opts.admission > 0 && ident.User == "" {
 		s.hold()
 	} else {
-		s.stage = admitted
+		s.stage |= admitted
 		s.enroll()
 	}
 	h.counts.accepted.Add(1)
@@ -263,15 +276,15 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 }
 
 // start starts the session's goroutines.
-func (s *Session) start(fn SessionFunc) {
-	if fn == nil {
-		s.mark(byHand)
-		s.holders.Store(1)
-	} else {
-		s.holders.Store(2)
-		go s.run(fn) // owner: the session; ends when fn returns
+func (s *Session) start(v service) {
+	if v.fn != nil {
+		go s.run(v.fn) // owner: the session; ends when fn returns
 	}
-	go s.read() // owner: the session; see read
+	if v.each && !s.hub.inbound.queues() {
+		s.relieveLater()
+	} else {
+		s.beginReading()
+	}
 	// Shutdown marks the hub closed before it looks for sessions, and so does Drain when it looks for the last time: one of
 	// the two sees the other.
 	switch h := s.hub; {

@@ -51,10 +51,8 @@ func newInbound(given Policy) (inbound, error) {
 type reader struct {
 	s     *Session
 	rule  *inbound
-	msgs  *rate.Limiter // nil without a limit
-	bytes *rate.Limiter // nil without a limit
-	last  []put         // the last rule.n messages put into Messages, a ring
-	count int           // messages ever put there
+	last  []put // the last rule.n messages put into Messages, a ring
+	count int   // messages ever put there
 }
 
 // put is a message in Messages, or that was.
@@ -66,40 +64,50 @@ type put struct {
 // read is the reading goroutine: it takes the client's messages in until the session closes, and brings the session to
 // its end. The session owns it; it ends after the closing handshake, whose every wait is bounded.
 func (s *Session) read() {
-	defer s.letGo()
 	err := s.receive()
 	s.readEnded(err)
+	s.leaveOff(err)
+}
+
+// leaveOff is what comes after reading.
+func (s *Session) leaveOff(err error) {
+	defer s.letGo()
 	s.conclude(err)
 }
 
 // receive reads until the session closes or reading fails. A nil error means that a close was decided elsewhere.
 func (s *Session) receive() error {
 	r := reader{s: s, rule: &s.hub.inbound}
-	if r.rule.limit > 0 {
-		r.msgs = rate.NewLimiter(r.rule.limit, r.rule.burst)
+	for {
+		m, ok, err := s.next()
+		if !ok {
+			return err
+		}
+		if !r.deliver(m) {
+			return nil
+		}
 	}
-	if r.rule.byteLimit > 0 {
-		r.bytes = rate.NewLimiter(r.rule.byteLimit, r.rule.byteBurst)
-	}
+}
+
+// next reads the next message that the rate lets in. ok is false when the session closes or reading fails; a nil error
+// then means that a close was decided elsewhere. Only who has the role of reading calls it.
+func (s *Session) next() (m Message, ok bool, err error) {
 	for {
 		op, data, err := s.conn.ReadMessage()
 		if err != nil {
-			return err
+			return Message{}, false, err
 		}
 		s.hub.counts.received.Add(1)
 		s.hub.counts.receivedBytes.Add(uint64(len(data)))
 		if s.onlySends() {
 			s.unexpected(1)
-			return nil
+			return Message{}, false, nil
 		}
-		if !r.within(len(data)) {
-			if s.ended() {
-				return nil
-			}
-			continue
+		if s.within(len(data)) {
+			return received(op, data), true, nil
 		}
-		if !r.deliver(received(op, data)) {
-			return nil
+		if s.ended() {
+			return Message{}, false, nil
 		}
 	}
 }
@@ -139,59 +147,72 @@ func protocolBroken(err error) bool {
 	return errors.As(err, &broken)
 }
 
+// limiters returns what the rates of the policy are applied with; nil for no limit.
+func (in *inbound) limiters() (msgs, bytes *rate.Limiter) {
+	if in.limit > 0 {
+		msgs = rate.NewLimiter(in.limit, in.burst)
+	}
+	if in.byteLimit > 0 {
+		bytes = rate.NewLimiter(in.byteLimit, in.byteBurst)
+	}
+	return msgs, bytes
+}
+
 // within applies the rate to a message of n bytes. false: it is not delivered, because it was dropped and counted, or
 // because the session closes.
-func (r *reader) within(n int) bool {
-	if r.msgs == nil && r.bytes == nil {
+func (s *Session) within(n int) bool {
+	if s.reading.msgs == nil && s.reading.bytes == nil {
 		return true
 	}
-	now := time.Now()
+	rule, now := &s.hub.inbound, time.Now()
 	switch {
-	case r.rule.coalesce || r.rule.overflow == overflowBlock:
-		return r.delay(now, n)
-	case r.allow(now, n):
+	case rule.coalesce || rule.overflow == overflowBlock:
+		return s.delay(now, n)
+	case s.allow(now, n):
 		return true
-	case r.rule.overflow == overflowEvict:
-		r.evict("too many messages")
+	case rule.overflow == overflowEvict:
+		s.tooMany()
 		return false
 	}
-	r.drop(1)
+	s.dropped(1)
 	return false
 }
 
 // allow takes the tokens for a message of n bytes, or none.
-func (r *reader) allow(now time.Time, n int) bool {
-	if r.bytes != nil {
-		n = min(n, r.rule.byteBurst) // a message over the burst takes all of it
-		if r.msgs != nil && r.bytes.TokensAt(now) < float64(n) {
+func (s *Session) allow(now time.Time, n int) bool {
+	msgs, bytes := s.reading.msgs, s.reading.bytes
+	if bytes != nil {
+		n = min(n, s.hub.inbound.byteBurst) // a message over the burst takes all of it
+		if msgs != nil && bytes.TokensAt(now) < float64(n) {
 			return false
 		}
 	}
-	if r.msgs != nil && !r.msgs.AllowN(now, 1) {
+	if msgs != nil && !msgs.AllowN(now, 1) {
 		return false
 	}
-	return r.bytes == nil || r.bytes.AllowN(now, n)
+	return bytes == nil || bytes.AllowN(now, n)
 }
 
 // delay takes the tokens for a message of n bytes and waits until they are due.
-func (r *reader) delay(now time.Time, n int) bool {
+func (s *Session) delay(now time.Time, n int) bool {
+	rule := &s.hub.inbound
 	var d time.Duration
-	if r.msgs != nil {
-		d = r.msgs.ReserveN(now, 1).DelayFrom(now)
+	if msgs := s.reading.msgs; msgs != nil {
+		d = msgs.ReserveN(now, 1).DelayFrom(now)
 	}
-	if r.bytes != nil {
-		d = max(d, r.bytes.ReserveN(now, min(n, r.rule.byteBurst)).DelayFrom(now))
+	if bytes := s.reading.bytes; bytes != nil {
+		d = max(d, bytes.ReserveN(now, min(n, rule.byteBurst)).DelayFrom(now))
 	}
 	if d <= 0 {
 		return true
 	}
-	if d > r.rule.wait && !r.rule.coalesce {
-		r.evict("too many messages")
+	if d > rule.wait && !rule.coalesce {
+		s.tooMany()
 		return false
 	}
-	r.s.await(decided|sendOnly, d)
-	if r.s.ended() {
-		r.lose()
+	s.await(decided|sendOnly, d)
+	if s.ended() {
+		s.lose()
 		return false
 	}
 	return true
@@ -216,17 +237,17 @@ func (r *reader) deliver(m Message) bool {
 		case r.rule.coalesce, r.rule.overflow == overflowDropOldest:
 			select {
 			case <-ch: // nobody else sends, so there is room now
-				r.drop(1)
+				r.s.dropped(1)
 			default:
 			}
 		case r.rule.overflow == overflowDropNewest:
-			r.drop(1)
+			r.s.dropped(1)
 			return true
 		default:
 			return r.hold(ch, m)
 		}
 	}
-	r.lose()
+	r.s.lose()
 	return false
 }
 
@@ -239,7 +260,7 @@ func (r *reader) hold(ch chan Message, m Message) bool {
 	if r.pause(ch, m, max(patience, 0)) {
 		return r.delivered(m)
 	}
-	r.evict("too many messages") // unless the session closes: then this changes nothing
+	r.s.tooMany() // unless the session closes: then this changes nothing
 	return false
 }
 
@@ -318,23 +339,23 @@ func (r *reader) oldest(ch chan Message) time.Time {
 	return r.last[(r.count-waiting)%len(r.last)].at
 }
 
-// drop counts messages that the policy skipped.
-func (r *reader) drop(n uint64) {
-	if r.rule.coalesce {
-		r.s.hub.counts.inboundCoalesced.Add(n)
+// dropped counts messages that the policy skipped.
+func (s *Session) dropped(n uint64) {
+	if s.hub.inbound.coalesce {
+		s.hub.counts.inboundCoalesced.Add(n)
 		return
 	}
-	r.s.hub.counts.inboundDropped.Add(n)
-	r.s.emit(Event{Kind: EventDropped, N: n})
+	s.hub.counts.inboundDropped.Add(n)
+	s.emit(Event{Kind: EventDropped, N: n})
 }
 
 // lose counts the message at hand, which nobody can take any more.
-func (r *reader) lose() { r.s.hub.counts.unread.Add(1) }
+func (s *Session) lose() { s.hub.counts.unread.Add(1) }
 
-// evict closes a session that sends more than the policy allows, with the message at hand.
-func (r *reader) evict(reason string) {
-	r.lose()
-	r.s.decide(verdict{code: StatusPolicyViolation, reason: reason, cause: ErrTooManyMessages}, atOnce)
+// tooMany closes a session whose client sends more than the policy allows, with the message at hand.
+func (s *Session) tooMany() {
+	s.lose()
+	s.decide(verdict{code: StatusPolicyViolation, reason: "too many messages", cause: ErrTooManyMessages}, atOnce)
 }
 
 // unread returns how many messages nobody has taken.

@@ -26,9 +26,10 @@ type Session struct {
 	cancel    context.CancelCauseFunc
 	connected time.Time
 
-	// holders is who still uses the session: the reading goroutine, and the SessionFunc's if there is one. Whoever
-	// takes it to zero ends the session.
+	// holders is who still uses the session: who reads, or brings it to its end, and the SessionFunc if there is one.
+	// Whoever takes it to zero ends the session.
 	holders atomic.Int32
+	reading reading
 	// shut is set once a close was decided, after the verdict. Nobody joins or sends from then on.
 	shut atomic.Bool
 	// pinged is when the keep-alive sweep last asked for life. The sweep's own.
@@ -113,6 +114,7 @@ func (s *Session) Messages() <-chan Message {
 	if over {
 		close(ch)
 	}
+	s.beginReading()
 	return ch
 }
 

@@ -1,0 +1,128 @@
+package wshub
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Reading is a role of a session, which one goroutine has at a time. Usually a reading goroutine takes it in Accept. When
+// the session is served by [Each], and nothing is queued by the policy for received messages, Each takes it, and reads and
+// handles on the SessionFunc's own goroutine: such a session has no other. While its function is busy nobody reads, so
+// when that lasts, or the session closes, a reading goroutine relieves it, for good; it hears of a client that goes away and
+// ends the function's context, and what it reads is queued as for everybody else. So it does when middleware keeps Each
+// from beginning.
+//
+// Whoever changes the role from none or busy to reader starts the reading goroutine. The role is waiting while Each is in
+// ReadMessage, which a close interrupts: then it is Each that starts the goroutine which concludes.
+const (
+	roleNone    int32 = iota // nobody reads yet: Each is to come
+	roleReader               // a reading goroutine, or none any more
+	roleWaiting              // Each, waiting for a message; only Each leaves it
+	roleBusy                 // Each, handling one
+)
+
+// relief is how long Each may take to begin, and its function for a message, before a goroutine that reads is started
+// beside it.
+const relief = 50 * time.Millisecond
+
+// reading is who reads.
+type reading struct {
+	role    atomic.Int32
+	served  atomic.Uint64 // messages that Each has begun; stored by Each before the role is busy
+	watched atomic.Bool   // a timer will look whether Each is busy with the same message still
+
+	handling atomic.Bool // Each is at a message
+
+	msgs, bytes *rate.Limiter // of WithInbound; nil without a limit; immutable after open
+}
+
+// beginReading starts the reading goroutine, unless somebody reads who can go on reading.
+func (s *Session) beginReading() {
+	if r := &s.reading.role; r.CompareAndSwap(roleNone, roleReader) || r.CompareAndSwap(roleBusy, roleReader) {
+		go s.read() // owner: the session; see read
+	}
+}
+
+// relieveLater has a reading goroutine started when nobody has begun to read in time.
+func (s *Session) relieveLater() {
+	s.hub.engine.At(time.Now().Add(relief), func() {
+		if s.reading.role.CompareAndSwap(roleNone, roleReader) {
+			go s.read() // owner: the session; see read
+		}
+	})
+}
+
+// watch sees to it that Each is relieved when it is busy with one message for long. There is at most one timer, and
+// none while no messages come. Each has stored the role before it looks at watched, and the timer does the opposite: one of
+// the two sees the other.
+func (s *Session) watch() {
+	r := &s.reading
+	if r.watched.Load() || !r.watched.CompareAndSwap(false, true) {
+		return
+	}
+	began := r.served.Load()
+	s.hub.engine.At(time.Now().Add(relief), func() {
+		if r.role.Load() == roleBusy && r.served.Load() == began {
+			// Should it have come to another message since, it is relieved too early, and nothing is lost but the saving.
+			s.beginReading()
+			return
+		}
+		r.watched.Store(false)
+		if r.role.Load() == roleBusy {
+			s.watch()
+		}
+	})
+}
+
+// queues reports whether the policy may keep messages, or give up a client, while the handler is busy.
+func (in *inbound) queues() bool {
+	return in.coalesce || in.overflow != overflowBlock || in.wait < forever
+}
+
+// each calls fn for each message, see [Each].
+func (s *Session) each(ctx context.Context, fn MessageFunc) error {
+	r := &s.reading
+	if !s.hub.inbound.queues() && r.role.CompareAndSwap(roleNone, roleWaiting) {
+		if over, err := s.serve(ctx, fn); over {
+			return err
+		}
+	}
+	for m := range s.Messages() {
+		r.handling.Store(true)
+		err := fn(ctx, s, m)
+		r.handling.Store(false)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve is Each on the goroutine that calls it, until somebody else reads: then over is false.
+func (s *Session) serve(ctx context.Context, fn MessageFunc) (over bool, err error) {
+	r := &s.reading
+	for {
+		m, ok, readErr := s.next()
+		if !ok {
+			r.role.Store(roleReader)
+			s.readEnded(readErr)
+			go s.leaveOff(readErr) // owner: the session; see conclude
+			return true, nil
+		}
+		r.served.Add(1)
+		r.handling.Store(true)
+		r.role.Store(roleBusy)
+		s.watch()
+		err := fn(ctx, s, m)
+		r.handling.Store(false)
+		if err != nil {
+			return true, err
+		}
+		if !r.role.CompareAndSwap(roleBusy, roleWaiting) {
+			return false, nil
+		}
+	}
+}
