@@ -89,7 +89,7 @@ func ExampleSession_CloseRead() {
 		fmt.Println(context.Cause(ctx))
 		return nil
 	}), "may I say something?")
-	// Output:
+	// Unordered output:
 	// wshub: unexpected message
 	// closed with 1008
 }
