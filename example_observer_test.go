@@ -3,28 +3,19 @@ package wshub_test
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
-
-	"github.com/coder/websocket"
 
 	"github.com/wshub-go/wshub"
 )
 
 func ExampleWithObserver() {
-	ctx := context.Background()
-	hub, _ := wshub.New(wshub.WithObserver(wshub.Observer{
+	hub, end := newExampleHub(wshub.WithObserver(wshub.Observer{
 		Connected:    func(e wshub.Event) { fmt.Println("somebody came") },
 		Disconnected: func(e wshub.Event) { fmt.Println("somebody went:", e.Code, e.Took > 0) },
 	}))
-	server := httptest.NewServer(hub.Handler(func(ctx context.Context, s *wshub.Session) error {
-		return nil
-	}))
-	defer server.Close()
-	conn, _, _ := websocket.Dial(ctx, server.URL, nil)
-	conn.Read(ctx) // until the session is closed
-	hub.Shutdown(ctx)
+	defer end()
+	connect(hub, "").client.Close(1000, "")
+	hub.Shutdown(context.Background()) // once observers know all
 	// Output:
 	// somebody came
 	// somebody went: 1000 normal closure true
@@ -33,23 +24,16 @@ func ExampleWithObserver() {
 func ExampleNewDebugObserver() {
 	ctx := context.Background()
 	debug := wshub.NewDebugObserver(os.Stdout)
-	hub, _ := wshub.New(
-		wshub.WithObserver(debug.Observer()),
-		wshub.Authenticate(func(r *http.Request) (wshub.Identity, error) {
-			return wshub.Identity{User: "ann"}, nil
-		}),
-	)
+	hub, end := newExampleHub(wshub.WithObserver(debug.Observer()))
+	defer end()
 	room, _ := wshub.NewTopic[string](hub, "room", wshub.Policy{})
-	server := httptest.NewServer(hub.Handler(func(ctx context.Context, s *wshub.Session) error {
-		return room.Join(ctx, s)
-	}))
-	defer server.Close()
-	conn, _, _ := websocket.Dial(ctx, server.URL, nil)
-	conn.Read(ctx) // until the session is closed
+	ann := connect(hub, "ann")
+	room.Join(ctx, ann.session)
+	ann.client.Close(1000, "")
 	hub.Shutdown(ctx)
 	debug.WriteTo(os.Stdout)
 	// Output:
-	// connected session=1 user="ann"
+	// connected session=1
 	// joined session=1 user="ann" topic="room"
 	// left session=1 user="ann" topic="room"
 	// disconnected session=1 user="ann" code=1000

