@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"unicode/utf8"
 )
 
@@ -111,54 +110,36 @@ type packet struct {
 // errNotEnvelope says that a text is no JSON object with an event.
 var errNotEnvelope = fmt.Errorf("%w: not an envelope", ErrDecode)
 
-// parsePacket takes an envelope apart. Names are compared exactly, unlike in encoding/json, and none that counts may come
-// twice, so that whoever looks at a message before or after the hub sees the same event. Other members are skipped. An
-// error matches [ErrDecode]; p.event is set whenever the text is meant to be an envelope.
+// member is the value of a member of an envelope, as it came.
+type member struct {
+	raw   json.RawMessage // nil: absent
+	twice bool
+}
+
+// UnmarshalJSON keeps a copy of raw. encoding/json calls it for each member of the name.
+func (m *member) UnmarshalJSON(raw []byte) error {
+	m.twice = m.twice || m.raw != nil
+	m.raw = bytes.Clone(raw)
+	return nil
+}
+
+// parsePacket takes an envelope apart. Names are compared as encoding/json does, without case, but none that counts may
+// come twice, in whatever spelling, so that whoever looks at a message before or after the hub sees the same event. Other
+// members are skipped. An error matches [ErrDecode]; p.event is set whenever the text is meant to be an envelope.
+//
+// Not with a json.Decoder's tokens, which tell case: half a megabyte of small members then took 120 ms and a million
+// allocations in place of 6 ms and 8, see BenchmarkParsePacket.
 func parsePacket(text []byte) (p packet, err error) {
-	if !utf8.Valid(text) {
+	var of struct{ Event, Topic, ID, Data member }
+	if !utf8.Valid(text) || json.Unmarshal(text, &of) != nil {
 		return packet{}, errNotEnvelope
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
-		return packet{}, errNotEnvelope
-	}
-	var event, topic json.RawMessage
-	once := true
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return packet{}, errNotEnvelope
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil { // which also bounds how deep it nests
-			return packet{}, errNotEnvelope
-		}
-		var part *json.RawMessage
-		switch name {
-		case "event":
-			part = &event
-		case "topic":
-			part = &topic
-		case "id":
-			part = &p.id
-		case "data":
-			part = &p.data
-		default:
-			continue
-		}
-		once = once && *part == nil
-		*part = value
-	}
-	if _, err := dec.Token(); err != nil { // the closing brace
-		return packet{}, errNotEnvelope
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return packet{}, errNotEnvelope
-	}
+	event, topic := of.Event.raw, of.Topic.raw
+	p.id, p.data = of.ID.raw, of.Data.raw
 	if p.event, _ = stringOf(event); p.event == "" {
 		return packet{}, errNotEnvelope
 	}
-	if !once {
+	if of.Event.twice || of.Topic.twice || of.ID.twice || of.Data.twice {
 		p.id, p.data = nil, nil
 		return p, fmt.Errorf("%w: a member of the envelope comes twice", ErrDecode)
 	}

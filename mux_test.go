@@ -80,6 +80,7 @@ func TestMux(t *testing.T) {
 		{"message", `{"event":"message"}`, `{"event":"message","data":{"as": "it is"}}`},
 		{"envelope", `{"event":"envelope","topic":"room/\u0067o","id":3}`, `{"event":"envelope","id":3,"data":"envelope room/go 3 true"}`},
 		{"event with escapes", `{"\u0065vent":"a\"b\u003c\u00e9"}`, `{"event":"a\"b\u003cé","data":"pong"}`},
+		{"capitals", `{"Event":"ping","ID":1}`, `{"event":"ping","id":1,"data":"pong"}`},
 		{"no reply", `{"event":"mute","id":1}`, ""},
 	}.run(t, &m)
 }
@@ -149,7 +150,8 @@ func TestMuxErrors(t *testing.T) {
 		{"no event", `{"data":{}}`, bad},
 		{"empty event", `{"event":""}`, bad},
 		{"event of another type", `{"event":["line"]}`, bad},
-		{"event in capitals", `{"Event":"ping"}`, bad},
+		{"two events, one in capitals", `{"Event":"line","event":"ping"}`, bad},
+		{"two ids, one in capitals", `{"event":"ping","id":1,"ID":2}`, bad},
 		{"topic of another type", `{"event":"ping","topic":{},"id":1}`, answer("bad_message", "invalid message data")},
 		{"id of another type", `{"event":"ping","id":[]}`, bad},
 		{"id of another literal", `{"event":"ping","id":true}`, bad},
