@@ -158,8 +158,8 @@ func (a Audience) publish(ctx context.Context, m Message) error {
 }
 
 // Close closes each session of the audience at once: what is pending for it is not sent. It is the call to kick with;
-// [Session.Close] is the polite one. It does not wait. Nobody to close is [ErrNoSession]; the code is checked as by
-// Session.Close.
+// [Session.Close] is the polite one. A session that is closing already is cut off too, and keeps what it closes for. It does
+// not wait. Nobody to close is [ErrNoSession]; the code is checked as by Session.Close.
 func (a Audience) Close(ctx context.Context, code StatusCode, reason string) error {
 	if !code.valid() {
 		return fmt.Errorf("close %v: %w", a, badCode(code))
@@ -167,7 +167,7 @@ func (a Audience) Close(ctx context.Context, code StatusCode, reason string) err
 	n := 0
 	for _, s := range a.sessions() {
 		n++
-		s.decide(closedWith(code, reason), atOnce)
+		s.expel(closedWith(code, reason))
 	}
 	if n == 0 {
 		return fmt.Errorf("close %v: %w", a, ErrNoSession)

@@ -149,6 +149,13 @@ func (s *Session) force() {
 	s.conn.QueueClose(int(v.code), v.reason)
 }
 
+// expel closes the session at once, also one that is closing gently: what it closes for stands then.
+func (s *Session) expel(v verdict) {
+	if !s.decide(v, atOnce) {
+		s.force()
+	}
+}
+
 // abort ends the connection without any wait.
 func (s *Session) abort() {
 	s.mark(failed | aborted)
@@ -171,9 +178,7 @@ func (o *hooks) Slow(t *fanout.Topic) {
 	name := topicName(t)
 	s.hub.counts.evicted.Add(1)
 	s.emit(Event{Kind: EventEvicted, Topic: name})
-	if !s.decide(verdict{code: StatusTryAgainLater, reason: "too slow", cause: slowError(name)}, atOnce) {
-		s.force() // it was closing: what it was closing for stands
-	}
+	s.expel(verdict{code: StatusTryAgainLater, reason: "too slow", cause: slowError(name)})
 }
 
 // Failed closes a session that cannot be written to, or whose filter panicked.
@@ -184,9 +189,7 @@ func (o *hooks) Failed(err error) {
 		s.hub.logPanic("filter", s, p.Value, p.Stack)
 		err = panicError(p.Value)
 		s.emit(Event{Kind: EventError, Cause: err})
-		if !s.decide(verdict{code: StatusInternalError, reason: "internal error", cause: err}, atOnce) {
-			s.force()
-		}
+		s.expel(verdict{code: StatusInternalError, reason: "internal error", cause: err})
 		return
 	}
 	s.decide(verdict{code: StatusAbnormalClosure, cause: writeError(err)}, lost)
@@ -224,7 +227,7 @@ func (s *Session) conclude(readErr error) {
 	case asked, gone:
 		s.drained()
 		s.cancel(v.err())
-		s.await(returned|byHand|failed|aborted, closeWait)
+		s.await(returned|byHand|sealed|failed|aborted, closeWait)
 		s.seal()
 	}
 	s.cancel(v.err())
@@ -265,13 +268,14 @@ func (s *Session) endMessages() {
 	}
 }
 
-// drained waits until the messages that arrived before the end were taken, and with Each handled, or the SessionFunc has
-// returned, at most for closeWait: a handler that works them off needs its context. The channel tells nobody that it
-// was drained, so this looks, ever less often; only sessions that end with unread messages come here.
+// drained waits until the messages that arrived before the end were taken, and with Each handled, the SessionFunc has
+// returned, or the session is expelled, at most for closeWait: a handler that works them off needs its context. The
+// channel tells nobody that it was drained, so this looks, ever less often; only sessions that end with unread messages
+// come here.
 func (s *Session) drained() {
 	end := time.Now().Add(closeWait)
 	for nap := time.Millisecond; (s.unread() > 0 || s.reading.handling.Load()) && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
-		if s.await(returned|aborted, nap)&(returned|aborted) != 0 {
+		if s.await(returned|sealed|aborted, nap)&(returned|sealed|aborted) != 0 {
 			return
 		}
 	}

@@ -140,7 +140,7 @@ func (s *Session) expireLocked() {
 	}
 	s.expiry = s.hub.engine.At(at, func() {
 		if s.Identity().expired(time.Now()) { // not one that Renew has replaced since the timer fired
-			s.decide(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired}, atOnce)
+			s.expel(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired})
 		}
 	})
 }

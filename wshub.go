@@ -198,9 +198,7 @@ func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
 // cutOff closes all connections and streams now.
 func (h *Hub) cutOff() {
 	for s := range h.table.every {
-		if !s.decide(closedWith(StatusGoingAway, shutdownReason), atOnce) {
-			s.force()
-		}
+		s.expel(closedWith(StatusGoingAway, shutdownReason))
 		s.abort()
 	}
 	h.closeStreams()
