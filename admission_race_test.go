@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -243,4 +244,37 @@ func TestAdmissionReadsItsWrites(t *testing.T) {
 			c.ExpectText("hello")
 		})
 	}
+}
+
+// A kick that comes while its user's session is only just being accepted is a kick like any other.
+func TestKickDuringAccept(t *testing.T) {
+	h := newHub(t, Authenticate(func(*http.Request) (Identity, error) { return Identity{User: "ann"}, nil }))
+	stop := make(chan struct{})
+	var kicks sync.WaitGroup
+	for range 2 {
+		kicks.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					h.User("ann").Close(context.Background(), 4001, "out")
+				}
+			}
+		})
+	}
+	for range 200 {
+		arrived := make(chan *Session, 1)
+		wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
+			arrived <- s
+			return idle(ctx, s)
+		}))
+		s := <-arrived
+		<-s.Done()
+		if !errors.Is(s.Err(), &CloseError{Code: 4001}) {
+			t.Fatalf("ended with %v", s.Err())
+		}
+	}
+	close(stop)
+	kicks.Wait()
 }

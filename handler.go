@@ -258,13 +258,13 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 	if n := h.opts.limits.TopicsPerSession; n > 0 {
 		s.sub.Limit(n + 1) // with everyone
 	}
-	if ident.User != "" {
-		h.table.addUser(s, ident.User)
-	}
 	if h.opts.admission > 0 && ident.User == "" {
 		s.hold()
 	} else {
-		s.stage |= admitted
+		s.stage |= admitted // before its user's sessions have it: from then on others may close it
+		if ident.User != "" {
+			h.table.addUser(s, ident.User)
+		}
 		s.enroll()
 	}
 	h.counts.accepted.Add(1)
