@@ -96,12 +96,35 @@ func (s *Session) Renew(ctx context.Context, ident Identity) error {
 		if !ok {
 			continue
 		}
-		if err := s.authorize(ctx, st.name); err != nil {
-			st.leave(s)
+		if err := s.reauthorize(ctx, st); err != nil {
 			errs = append(errs, fmt.Errorf("renew session %s: left %q: %w", s.id, st.name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// reauthorize asks again whether s may be in the topic, and makes it leave if not. The error says that it has left.
+func (s *Session) reauthorize(ctx context.Context, st *topicState) error {
+	order := s.order()
+	for {
+		identity := s.identities()
+		err := s.authorize(ctx, st.name)
+		if err == nil {
+			return nil // or it is somebody else by now: whose Renew asks for itself
+		}
+		order.Lock()
+		stale, left := s.identities() != identity, false
+		if !stale {
+			left = st.leaveLocked(s)
+		}
+		order.Unlock()
+		switch {
+		case left:
+			return err
+		case !stale:
+			return nil // it has left by itself
+		}
+	}
 }
 
 // setIdentity replaces the identity and the timer of its end. When its user is what admits the session, enroll has to

@@ -164,6 +164,37 @@ func TestRenewBesideJoin(t *testing.T) {
 	})
 }
 
+// A refusal that was for an identity that is gone by the time it comes is no refusal.
+func TestRenewDuringRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, answer := make(chan struct{}), make(chan struct{})
+		may := func(ctx context.Context, s *wshub.Session, topic string) error {
+			if s.Identity().Claims == "member" {
+				return nil
+			}
+			asked <- struct{}{}
+			<-answer
+			return errors.New("members only")
+		}
+		h, s := identified(t, wshub.Identity{Claims: "member"}, wshub.Authorize(may))
+		topic := newTopic[string](t, h, "club", wshub.Policy{})
+		join(t, topic, s)
+		renewed := make(chan error)
+		go func() { renewed <- s.Renew(t.Context(), wshub.Identity{Claims: "guest"}) }()
+		<-asked
+		if err := s.Renew(t.Context(), wshub.Identity{Claims: "member"}); err != nil {
+			t.Fatal(err)
+		}
+		answer <- struct{}{}
+		if err := <-renewed; err != nil {
+			t.Errorf("the first renewal: %v", err)
+		}
+		if !topic.Has(s) {
+			t.Error("the second renewal lets it stay, and the first has made it leave")
+		}
+	})
+}
+
 func TestRenewRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := wshub.Identity{User: "ann", Expires: time.Now().Add(time.Hour)}

@@ -490,6 +490,11 @@ func (st *topicState) leave(s *Session) bool {
 	order := s.order()
 	order.Lock()
 	defer order.Unlock()
+	return st.leaveLocked(s)
+}
+
+// leaveLocked is leave. Callers hold the session's order lock.
+func (st *topicState) leaveLocked(s *Session) bool {
 	m := st.member(s)
 	if m == nil || !m.Leave() {
 		return false
