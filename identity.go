@@ -14,8 +14,10 @@ type Identity struct {
 	Claims  any       // whatever else authentication knows; the hub hands it through
 }
 
-// expired reports whether the identity is over at now.
-func (i Identity) expired(now time.Time) bool { return !i.Expires.IsZero() && !i.Expires.After(now) }
+// expired reports whether the identity is over at now, by the wall clock: it is what a token means, and the engine's timers.
+func (i Identity) expired(now time.Time) bool {
+	return !i.Expires.IsZero() && !i.Expires.Round(0).After(now)
+}
 
 // Identity returns who the session is.
 func (s *Session) Identity() Identity {
@@ -27,9 +29,10 @@ func (s *Session) Identity() Identity {
 // User returns the user's id, "" when there is none.
 func (s *Session) User() string { return s.Identity().User }
 
-// SetUser makes id the session's user; "" makes it nobody's. It fails with [ErrTooManySessionsPerUser] when the user has as many
-// sessions as [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that
-// authentication vouches for, never with one out of a message.
+// SetUser makes id the session's user; "" makes it nobody's. The rest of its identity stays, and so do its memberships, which
+// [Session.Renew] would ask about again. It fails with [ErrTooManySessionsPerUser] when the user has as many sessions as
+// [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that authentication vouches for,
+// never with one out of a message.
 func (s *Session) SetUser(id string) error {
 	order := s.order()
 	order.Lock()
@@ -161,8 +164,9 @@ func (s *Session) expireLocked() {
 	if s.unlisted || at.IsZero() || time.Until(at) > maxAge { // tokens for ever end in the year 9999, beyond an int64 of nanoseconds
 		return
 	}
+	identity := s.renewals
 	s.expiry = s.hub.engine.At(at, func() {
-		if s.Identity().expired(time.Now()) { // not one that Renew has replaced since the timer fired
+		if s.identities() == identity { // Renew has not replaced it since the timer fired
 			s.expel(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired})
 		}
 	})

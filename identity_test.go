@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/wshub-go/wshub"
 )
@@ -266,4 +267,29 @@ func TestAudienceLeave(t *testing.T) {
 			t.Errorf("of no topic: %v", err)
 		}
 	})
+}
+
+// The wall clock says when an identity expires, as it does for the token: also when it was set since Expires was made, so
+// that the monotonic reading in Expires, which times of a bubble do not have, says something else.
+func TestExpiryIsByTheWallClock(t *testing.T) {
+	expires := time.Now().Add(50 * time.Millisecond)
+	reading := &(*struct {
+		wall      uint64
+		monotonic int64
+		loc       *time.Location
+	})(unsafe.Pointer(&expires)).monotonic
+	before := time.Until(expires)
+	*reading += int64(time.Hour) // as if the clock had been set forward by an hour
+	if d := time.Until(expires) - before; d.Round(time.Minute) != time.Hour || time.Until(expires.Round(0)) > time.Minute {
+		t.Skipf("a time.Time is made of something else: %v", d)
+	}
+	_, s := identified(t, wshub.Identity{User: "ann", Expires: expires})
+	select {
+	case <-s.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is open long after the end")
+	}
+	if !errors.Is(s.Err(), wshub.ErrUnauthorized) {
+		t.Errorf("Err is %v", s.Err())
+	}
 }
