@@ -90,6 +90,11 @@ func TestStatusFor(t *testing.T) {
 		{"draining", ErrDraining, 1001, "going away", false},
 		{"closed", fmt.Errorf("publish: %w", ErrClosed), 1001, "going away", false},
 		{"the rest", errors.New("password is hunter2"), 1011, "internal error", true},
+		{"panic", panicError("no"), 1011, "internal error", true},
+		{"panic with a sentinel", panicError(fmt.Errorf("load: %w", ErrNotFound)), 1011, "internal error", true},
+		{"panic with a close error", panicError(&CloseError{Code: 4001, Err: io.EOF}), 1011, "internal error", true},
+		{"panic with a refusal", panicError(&RejectError{Reason: "secret"}), 1011, "internal error", true},
+		{"close error made of a panic", &CloseError{Code: 4001, Err: panicError(ErrNotFound)}, 4001, "", false},
 		{"several", errors.Join(io.EOF, ErrTooManyTopics), 1008, "too many topics", false},
 	}
 	for _, tt := range tests {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -156,6 +157,29 @@ func TestPanicCloses1011(t *testing.T) {
 		c.Close(1000, "")
 		<-s.Done()
 	})
+}
+
+// A panic is the server's fault, whatever its value says when it is returned.
+func TestPanicWithAnErrorOfOurs(t *testing.T) {
+	for name, value := range map[string]error{
+		"close error": &CloseError{Code: 4000, Reason: "secret"},
+		"refusal":     &RejectError{Status: 403, Reason: "secret"},
+		"not found":   fmt.Errorf("load: %w", ErrNotFound),
+		"closed":      ErrClosed,
+		"session":     ErrSessionClosed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				h := newHub(t, WithLogger(nil))
+				events := h.Events(t.Context(), Policy{})
+				c := wshubtest.Dial(t, h.Handler(func(context.Context, *Session) error { panic(value) }))
+				c.ExpectClose(1011)
+				if got := taken(events, EventError); len(got) != 1 || !errors.Is(got[0].Cause, ErrPanic) {
+					t.Errorf("events %v", got)
+				}
+			})
+		})
+	}
 }
 
 func TestGoexitCloses1011(t *testing.T) {

@@ -68,6 +68,9 @@ func statusFor(err error) (code StatusCode, reason string, log bool) {
 	switch {
 	case err == nil:
 		return StatusNormalClosure, "", false
+	case errors.Is(err, ErrPanic) && !(errors.As(err, &closeErr) && errors.Is(closeErr.Err, ErrPanic)):
+		// The value that somebody panicked with may match anything; only a *CloseError made of the panic decides.
+		return otherwise.code, otherwise.reason, true
 	case errors.As(err, &closeErr):
 		if !closeErr.Code.valid() {
 			return otherwise.code, otherwise.reason, true
