@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/wshub-go/wshub/internal/fanout"
 	"github.com/wshub-go/wshub/internal/queue"
@@ -268,6 +269,9 @@ func (s *Session) memberData() (data json.RawMessage, err error) {
 	}
 	if data, err = json.Marshal(v); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMemberData, err)
+	}
+	if !utf8.Valid(data) { // a json.Marshaler's; no client could be sent it
+		return nil, fmt.Errorf("%w: %w", ErrMemberData, ErrUTF8)
 	}
 	if len(data) > maxMemberData {
 		return nil, fmt.Errorf("%w: %d bytes of JSON, want at most %d", ErrMemberData, len(data), maxMemberData)

@@ -265,6 +265,10 @@ func TestMemberData(t *testing.T) {
 		if err := room.Join(t.Context(), ss[3]); !errors.Is(err, wshub.ErrMemberData) || !errors.As(err, &unsupported) {
 			t.Errorf("no JSON: %v", err)
 		}
+		data = json.RawMessage("\"\xff\"")
+		if err := room.Join(t.Context(), ss[3]); !errors.Is(err, wshub.ErrMemberData) || !errors.Is(err, wshub.ErrUTF8) || room.Has(ss[3]) {
+			t.Errorf("no UTF-8: %v", err)
+		}
 		data = "panic"
 		if err := room.Join(t.Context(), ss[3]); !errors.Is(err, wshub.ErrPanic) {
 			t.Errorf("panic: %v", err)
