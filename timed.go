@@ -143,7 +143,9 @@ func Throttle[T any](ctx context.Context, in <-chan T, d time.Duration) iter.Seq
 				if waits {
 					select {
 					case <-timer.C:
-						yield(v)
+						if ctx.Err() == nil { // nor while the body was busy
+							yield(v)
+						}
 					case <-ctx.Done():
 					}
 				}
@@ -164,6 +166,9 @@ func lastUntil[T any](ctx context.Context, in <-chan T, over <-chan time.Time) (
 			}
 			v, found = x, true
 		case <-over:
+			if ctx.Err() != nil { // while the body was busy
+				return v, false, false
+			}
 			// Both may have been ready, with more behind the one that a select would have taken.
 			v, more, open := newest(in, v)
 			found = found || more

@@ -171,6 +171,24 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// A body that ends ctx and takes its time gets nothing more, whatever is ready by then.
+func TestThrottleEndsWithItsContext(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			n := 0
+			for range wshub.Throttle(ctx, filled(1, 2, 3), time.Second) {
+				n++
+				cancel()
+				time.Sleep(2 * time.Second)
+			}
+			if n != 1 {
+				t.Fatalf("got %d values", n)
+			}
+		})
+	}
+}
+
 // No two values are closer than d, and the last one comes, whatever comes when.
 func TestThrottleKeepsItsDistance(t *testing.T) {
 	for seed := range uint64(20) {
