@@ -92,25 +92,24 @@ func (h *Hub) tell(ev Event) {
 	}
 }
 
-// emit tells whoever listens something about the session: nothing before it is admitted. What happens to one that is
-// known to everyone, but not announced yet, waits.
+// emit tells whoever listens something about the session: nothing before it is admitted, and nothing but its
+// EventDisconnected once it ends, as of a [Mux] that some goroutine goes on calling. What happens to one that is known to
+// everyone, but not announced yet, waits. It publishes under mu, so that nothing slips behind the end.
 func (s *Session) emit(ev Event) {
 	if !s.hub.wanted(ev.Kind) {
 		return
 	}
 	ev.Session, ev.Time = s.id, time.Now()
 	s.mu.Lock()
-	if s.stage&admitted == 0 {
-		s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.stage&admitted == 0 || s.unlisted && ev.Kind != EventDisconnected {
 		return
 	}
 	ev.User = s.ident.User
 	if s.early != nil && ev.Kind != EventConnected {
 		*s.early = append(*s.early, ev)
-		s.mu.Unlock()
 		return
 	}
-	s.mu.Unlock()
 	s.hub.emit(ev)
 }
 

@@ -206,6 +206,40 @@ func TestEventsDoNotBlock(t *testing.T) {
 	})
 }
 
+// Whoever goes on with a session that has ended does not bring it back: its EventDisconnected is the last of it.
+func TestNothingFollowsDisconnected(t *testing.T) {
+	in(t, func(t *testing.T) {
+		h := newHub(t, WithLogger(nil))
+		events := h.Events(t.Context(), DropOldest(10_000))
+		handler := h.Handler(idle)
+		var m Mux
+		fn := MetricsEach()(m.Message)
+		var wg sync.WaitGroup
+		for range 50 {
+			c := wshubtest.Dial(t, handler)
+			s := only(t, h)
+			wg.Go(func() {
+				for range 20 {
+					fn(context.Background(), s, Text("{"))
+				}
+			})
+			c.Abort()
+			<-s.Done()
+		}
+		wg.Wait()
+		over := map[string]bool{}
+		for _, e := range taken(events, EventConnected, EventDisconnected, EventError, EventHandled) {
+			if over[e.Session] {
+				t.Fatalf("%v follows the end of its session", e.Kind)
+			}
+			over[e.Session] = e.Kind == EventDisconnected
+		}
+		if len(over) != 50 {
+			t.Errorf("events of %d sessions", len(over))
+		}
+	})
+}
+
 // A session is a member of everyone before it is announced: what happens to it by then is told afterwards.
 func TestNothingPrecedesConnected(t *testing.T) {
 	// Clients that drop their connections at once come faster than upgrades end.

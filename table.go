@@ -12,7 +12,7 @@ const tableShards = 64
 // new sessions from being accepted.
 //
 // Lock order: a tableShard's mu, then Session.mu, then a userShard's mu. The events of the hub are published under the
-// first, so that whoever hears of a new session finds it; nothing of the user's runs under any of them.
+// first, so that whoever hears of a new session finds it, and under the second, so that nothing follows its end; nothing of the user's runs under any of them.
 type table struct {
 	n       atomic.Int64 // sessions that may be found
 	waiting atomic.Int64 // those that are not admitted yet, which only every finds
