@@ -51,6 +51,13 @@ func (x *encoder) free() {
 	}
 }
 
+// learn makes room for the next message of a codec, as large as its last: what Append has grown is the codec's.
+func (x *encoder) learn(n int) {
+	if n <= maxEncoder/2 {
+		x.buf.Grow(n)
+	}
+}
+
 // encoderOf returns how values of T are encoded by default.
 func encoderOf[T any]() (f encodeFunc, binary bool) {
 	switch any((*T)(nil)).(type) {
@@ -75,6 +82,7 @@ func encodeWith[T any](c Codec[T]) encodeFunc {
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
+		x.learn(len(b))
 		return setFrame(e, kind, b)
 	}
 }

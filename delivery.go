@@ -42,6 +42,7 @@ func encodeDelivery[T any](c DeliveryCodec[T]) encodeFunc {
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
+		x.learn(len(b))
 		return setFrame(e, kind, b)
 	}
 }

@@ -176,6 +176,7 @@ func TestThrottleEndsWithItsContext(t *testing.T) {
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			n := 0
 			for range wshub.Throttle(ctx, filled(1, 2, 3), time.Second) {
 				n++

@@ -240,7 +240,9 @@ func TestAllocs(t *testing.T) {
 	messages := newTopic[wshub.Message](t, h, "messages", wshub.Policy{})
 	event := newTopic(t, h, "event", wshub.Policy{}, wshub.AsEvent[price]("price"))
 	messageEvent := newTopic(t, h, "message event", wshub.Policy{}, wshub.AsEvent[wshub.Message]("m"))
+	coded := newTopic(t, h, "coded", wshub.Policy{}, wshub.WithCodec[price](longhand{}))
 	join(t, flat, ss...)
+	join(t, coded, ss...)
 	join(t, event, ss...)
 	join(t, messageEvent, ss...)
 	join(t, binary, ss...)
@@ -259,6 +261,7 @@ func TestAllocs(t *testing.T) {
 		{"publish a flat struct", 3, func() error { return flat.Publish(ctx, price{"A", 1}) }},
 		{"publish an event", 3, func() error { return event.Publish(ctx, price{"A", 1}) }},
 		{"publish a message as an event", 3, func() error { return messageEvent.Publish(ctx, jsonText) }},
+		{"publish with a codec", 3, func() error { return coded.Publish(ctx, price{"A", 1}) }},
 		{"publish bytes", 3, func() error { return binary.Publish(ctx, payload) }},
 		{"publish a message", 3, func() error { return messages.Publish(ctx, message) }},
 		{"send to a session", 1, func() error { return s.Send(ctx, message) }},
@@ -284,6 +287,16 @@ func TestAllocs(t *testing.T) {
 			t.Errorf("%s: %v allocations, at most %v", tt.name, got, tt.max)
 		}
 	}
+}
+
+// longhand is a codec whose messages are longer than what a buffer begins with.
+type longhand struct{}
+
+func (longhand) Append(dst []byte, p price) ([]byte, wshub.Kind, error) {
+	for range 100 {
+		dst = strconv.AppendInt(append(dst, p.Symbol...), int64(p.Value), 10)
+	}
+	return dst, wshub.KindText, nil
 }
 
 func want(ok bool) error {
