@@ -260,6 +260,7 @@ func (t *Topic) remove(m *Member) {
 	if t.n.Add(-1) == 0 {
 		t.chunks.Store(nil)
 		t.holes, t.filled = nil, 0
+		t.dropTick() // under mu: the next member is not here yet
 	}
 	t.mu.Unlock()
 	t.wake()

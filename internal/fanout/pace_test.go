@@ -326,3 +326,35 @@ func TestUpdateOfTheOnlyBlock(t *testing.T) {
 	close(cont)
 	await(t, e)
 }
+
+// A tick that nobody waits for any more keeps nothing: neither a topic that has vanished nor the engine of a stream that
+// has ended.
+func TestLastToLeaveCancelsTheTick(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		topic := newTopic(e)
+		rule := &Rule{Coalesce: true, N: 9, Flush: time.Hour}
+		x, y := newClient(e), newClient(e)
+		x.join(t, topic, rule)
+		y.join(t, topic, rule)
+		publish(t, topic, "a")
+		synctest.Wait()
+		x.Detach()
+		if n := len(e.timers.items); n != 1 {
+			t.Errorf("%d timers while one waits", n)
+		}
+		y.Detach()
+		if n := len(e.timers.items); n != 0 || e.timers.armed != 0 {
+			t.Errorf("%d timers while nobody waits", n)
+		}
+		// The next one waits for the next tick.
+		z := newClient(e)
+		z.join(t, topic, rule)
+		publish(t, topic, "b")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := z.conn.received(); len(got) != 1 {
+			t.Errorf("got %q", got)
+		}
+		z.Detach()
+	})
+}

@@ -372,4 +372,12 @@ func (t *Topic) tickAt(at int64) {
 	ts.mu.Unlock()
 }
 
+// dropTick takes tickAt back. It would keep a topic, and its engine, for as long as an interval.
+func (t *Topic) dropTick() {
+	ts := &t.e.timers
+	ts.mu.Lock()
+	t.e.dropTimerLocked(&t.tick)
+	ts.mu.Unlock()
+}
+
 func (t *Topic) ticked() { t.mark() }
