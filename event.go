@@ -17,8 +17,8 @@ const (
 	EventJoined                            // it joined Topic
 	EventLeft                              // it left Topic, by itself or because it ended
 	EventDisconnected                      // it has ended: Code, Reason, Cause, and Took since it was accepted
-	EventDropped                           // a policy dropped N values: of Topic, or of its inbound messages when Topic is ""
-	EventEvicted                           // a policy gave the session up because of Topic; its EventDisconnected follows
+	EventDropped                           // a policy dropped N values of Topic; "" is [Hub.Everyone], or the messages that the session sent
+	EventEvicted                           // a policy gave the session up because of Topic, "" is [Hub.Everyone]; its EventDisconnected follows
 	EventError                             // user code failed or panicked: Cause, and Name in a Mux
 	EventRefused                           // an upgrade was refused: Status, Cause
 	EventServed                            // a SessionFunc with [Metrics] has returned: Took, Cause
