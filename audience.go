@@ -23,6 +23,27 @@ func SendJSON(ctx context.Context, to Sender, v any) error {
 	return to.Send(ctx, m)
 }
 
+// SendEvent sends v as the data of an event, in the envelope that a [Mux] takes and [AsEvent] gives topics:
+//
+//	{"event":"presence","data":{"kind":"joined","members":[]}}
+//
+// A [Message] must be text that is JSON, and is the data as it stands. The error is json's when v cannot be encoded, tells
+// when the event is empty, no UTF-8 or "error", and is otherwise Send's.
+func SendEvent(ctx context.Context, to Sender, event string, v any) error {
+	if err := checkEvent(event); err != nil {
+		return fmt.Errorf("wshub: send event: %w", err)
+	}
+	if m, ok := v.(Message); ok {
+		v = &m
+	}
+	x := encoders.Get().(*encoder)
+	defer x.free()
+	if err := x.event(eventHead(event, ""), nil, v); err != nil {
+		return fmt.Errorf("wshub: send event %q: %w", event, err)
+	}
+	return to.Send(ctx, Message{Kind: KindText, Data: x.buf.Bytes()})
+}
+
 // Audience is a set of sessions, evaluated at each call: [Hub.Everyone], [Hub.User] or [Hub.To]. It is a small
 // immutable value. The zero Audience is nobody.
 type Audience struct {

@@ -108,6 +108,10 @@ var (
 	ErrPanic = errors.New("wshub: panic in a callback")
 )
 
+// ErrExpired is the cause of a session whose identity has expired, and the error of an upgrade or [Session.Renew] with
+// one that has. It matches [ErrUnauthorized]; the session is closed with 1008.
+var ErrExpired = fmt.Errorf("%w: identity expired", ErrUnauthorized)
+
 // Errors of limits. All of them match [ErrLimit].
 var (
 	// ErrLimit says that one of the hub's Limits is reached; the error also

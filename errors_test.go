@@ -39,7 +39,7 @@ func TestErrorPrefix(t *testing.T) {
 		ErrPolicy, ErrName, ErrKind, ErrUTF8, ErrDecode, ErrTooBig, ErrWriteTimeout, ErrKeepAlive, ErrMessageTimeout,
 		ErrUnauthorized, ErrMemberData, ErrUpgrade, ErrPanic, ErrLimit, ErrTooManySessions, ErrTooManyKeys, ErrKey,
 		ErrForbidden, ErrNotFound, ErrUnknownEvent,
-		ErrNotAdmitted, ErrUnexpectedMessage,
+		ErrNotAdmitted, ErrExpired, ErrUnexpectedMessage,
 		&CloseError{}, &RejectError{},
 	}
 	seen := make(map[string]bool)

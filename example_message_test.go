@@ -84,3 +84,20 @@ func ExampleSendJSON() {
 	// ["you","all"]
 	// wshub: encode message: json: unsupported type: func()
 }
+
+func ExampleSendEvent() {
+	ctx := context.Background()
+	hub, end := newExampleHub()
+	defer end()
+	ann := connect(hub, "ann")
+
+	wshub.SendEvent(ctx, ann.session, "notice", "the kettle is on")
+	wshub.SendEvent(ctx, hub.Everyone(), "unread", map[string]int{"chat": 3})
+	fmt.Println(ann.next())
+	fmt.Println(ann.next())
+	fmt.Println(wshub.SendEvent(ctx, ann.session, "error", nil))
+	// Output:
+	// {"event":"notice","data":"the kettle is on"}
+	// {"event":"unread","data":{"chat":3}}
+	// wshub: send event: the event "error" is the hub's
+}

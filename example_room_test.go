@@ -242,3 +242,23 @@ func ExampleDeliveryCodec() {
 	// 0 ACME 12.5
 	// 1 ACME 13
 }
+
+// A client that looks elsewhere gets less for a while, and loses nothing of what it is owed.
+func ExampleView_Update() {
+	ctx := context.Background()
+	hub, end := newExampleHub()
+	defer end()
+	scores, _ := wshub.NewTopic[string](hub, "scores", wshub.Policy{})
+	ann := connect(hub, "ann")
+	scores.Join(ctx, ann.session)
+
+	scores.Publish(ctx, "1:0")
+	fmt.Println(ann.next())
+	scores.Where(func(s string) bool { return s == "final 2:0" }).Update(ctx, ann.session)
+	scores.Publish(ctx, "2:0")
+	scores.Publish(ctx, "final 2:0")
+	fmt.Println(ann.next())
+	// Output:
+	// 1:0
+	// final 2:0
+}

@@ -12,9 +12,6 @@ import (
 
 // This file says what failures of the layers below are in the words of this package.
 
-// errExpired is the cause of a session whose identity has expired.
-var errExpired = fmt.Errorf("%w: identity expired", ErrUnauthorized)
-
 // badCode is the error of a close code that must not be sent.
 func badCode(code StatusCode) error {
 	return fmt.Errorf("wshub: close code %v must not be sent", code)

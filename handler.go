@@ -185,7 +185,7 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Reque
 			return nil, refuse(w, err)
 		}
 		if ident.expired(time.Now()) {
-			return nil, refuse(w, errExpired)
+			return nil, refuse(w, ErrExpired)
 		}
 	}
 	if ident.User != "" {

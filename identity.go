@@ -78,8 +78,8 @@ func (s *Session) setUserLocked(id string) (admits bool, err error) {
 // SessionFunc that returns it closes its session with 1008, one that does not goes on without those topics. Renew waits
 // for Authorize and for nothing else; ctx is Authorize's.
 //
-// Nothing has changed when the error is [ErrSessionClosed], [ErrTooManySessionsPerUser], or matches ErrUnauthorized because
-// the identity has expired already: the session then still closes when its old identity expires.
+// Nothing has changed when the error is [ErrSessionClosed], [ErrTooManySessionsPerUser], or [ErrExpired], for an identity that
+// is over already: the session then still closes when its old identity expires.
 func (s *Session) Renew(ctx context.Context, ident Identity) error {
 	// Under the order lock: a join that was authorized for the old identity has happened by now, or will ask again.
 	order := s.order()
@@ -136,7 +136,7 @@ func (s *Session) setIdentity(ident Identity) (admits bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ident.expired(time.Now()) {
-		return false, errExpired
+		return false, ErrExpired
 	}
 	if admits, err = s.setUserLocked(ident.User); err != nil {
 		return false, err
@@ -167,7 +167,7 @@ func (s *Session) expireLocked() {
 	identity := s.renewals
 	s.expiry = s.hub.engine.At(at, func() {
 		if s.identities() == identity { // Renew has not replaced it since the timer fired
-			s.expel(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: errExpired})
+			s.expel(verdict{code: StatusPolicyViolation, reason: "identity expired", cause: ErrExpired})
 		}
 	})
 }

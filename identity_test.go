@@ -200,7 +200,7 @@ func TestRenewRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := wshub.Identity{User: "ann", Expires: time.Now().Add(time.Hour)}
 		h, s := identified(t, first, wshub.WithLimits(wshub.Limits{SessionsPerUser: 1}))
-		if err := s.Renew(t.Context(), wshub.Identity{User: "ann", Expires: time.Now()}); !errors.Is(err, wshub.ErrUnauthorized) {
+		if err := s.Renew(t.Context(), wshub.Identity{User: "ann", Expires: time.Now()}); !errors.Is(err, wshub.ErrExpired) || !errors.Is(err, wshub.ErrUnauthorized) {
 			t.Errorf("with an identity that is over: %v", err)
 		}
 		if s.Identity() != first {

@@ -58,7 +58,8 @@ type route struct {
 	fn   MessageFunc
 }
 
-// Handle registers fn for messages of the given event. As with [net/http.ServeMux] it panics when it cannot work: for an event
+// Handle registers fn for messages of the given event. What goes well is not answered: a client that wants to know needs a
+// [Reply], whose R may be struct{}. As with [net/http.ServeMux] it panics when it cannot work: for an event
 // that is empty, no UTF-8, taken, or "error", and for a nil fn.
 func Handle[T any](m *Mux, event string, fn func(ctx context.Context, s *Session, v T) error) {
 	if fn == nil {

@@ -255,7 +255,7 @@ func tell(ctx context.Context, s *wshub.Session, r *room) {
 	for {
 		people := r.chat.Watch(ctx)
 		for e := range people.C() {
-			if wshub.SendJSON(ctx, s, map[string]any{"event": "presence", "data": e}) != nil {
+			if wshub.SendEvent(ctx, s, "presence", e) != nil {
 				return // the session has ended, and ctx with it
 			}
 		}
