@@ -60,6 +60,7 @@ func TestProgramRestart(t *testing.T) {
 					for m, ok := c.Next(); ok; m, ok = c.Next() {
 						if last++; string(m.Data) != strconv.Itoa(last) {
 							t.Errorf("got %s, want %d", m, last)
+							return
 						}
 					}
 				}
