@@ -46,7 +46,7 @@ func watchRoom(s *wshub.Session, room string, people *wshub.Stream[wshub.Presenc
 			return
 		}
 		users := slices.Sorted(wshub.Map(slices.Values(e.Members), func(m wshub.Member) string { return m.User }))
-		wshub.SendJSON(s.Context(), s, map[string]any{"event": e.Kind, "room": room, "data": users})
+		wshub.SendEvent(s.Context(), s, e.Kind.String(), map[string]any{"room": room, "users": users})
 	}
 }
 
@@ -63,15 +63,15 @@ func TestProgramRooms(t *testing.T) {
 		ann := wshubtest.Dial(t, server, wshubtest.WithPath("/ann"))
 		bob := wshubtest.Dial(t, server, wshubtest.WithPath("/bob"))
 		ann.SendText(`{"event":"enter","data":"go"}`)
-		ann.ExpectText(`{"data":["/ann"],"event":"list","room":"go"}`)
+		ann.ExpectText(`{"event":"list","data":{"room":"go","users":["/ann"]}}`)
 		bob.SendText(`{"event":"enter","data":"go"}`)
-		ann.ExpectText(`{"data":["/bob"],"event":"joined","room":"go"}`)
-		bob.ExpectText(`{"data":["/ann","/bob"],"event":"list","room":"go"}`)
+		ann.ExpectText(`{"event":"joined","data":{"room":"go","users":["/bob"]}}`)
+		bob.ExpectText(`{"event":"list","data":{"room":"go","users":["/ann","/bob"]}}`)
 		bob.SendText(`{"event":"say","data":{"Room":"go","Text":"hi"}}`)
 		ann.ExpectText(`{"event":"said","topic":"room/go","data":{"Room":"go","From":"/bob","Text":"hi"}}`)
 		bob.ExpectText(`{"event":"said","topic":"room/go","data":{"Room":"go","From":"/bob","Text":"hi"}}`)
 		bob.SendText(`{"event":"leave","data":"go"}`)
-		ann.ExpectText(`{"data":["/bob"],"event":"left","room":"go"}`)
+		ann.ExpectText(`{"event":"left","data":{"room":"go","users":["/bob"]}}`)
 		bob.SendText(`{"event":"say","data":{"Room":"go","Text":"still here"}}`)
 		bob.ExpectText(`{"event":"error","data":{"code":"forbidden","message":"forbidden"}}`)
 		ann.ExpectNothing()
