@@ -285,9 +285,11 @@ func (s *Session) start(v service) {
 	} else {
 		s.beginReading()
 	}
-	// Shutdown marks the hub closed before it looks for sessions, and so does Drain when it looks for the last time: one of
-	// the two sees the other.
+	// Shutdown marks the hub closed before it looks for sessions, and so do cutOff, and Drain when it looks for the last time:
+	// one of the two sees the other.
 	switch h := s.hub; {
+	case h.off.Load():
+		s.cutOff()
 	case h.closedErr() != nil:
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
 	case h.drain.asked.Load():

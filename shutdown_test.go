@@ -1,8 +1,10 @@
 package wshub
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -205,4 +207,58 @@ func TestCloseIsAtOnce(t *testing.T) {
 			t.Errorf("Err is %v", s.Err())
 		}
 	})
+}
+
+// An upgrade under way when the rest is closed at once is closed at once too, when it becomes a session.
+func TestCloseDuringUpgrade(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *Hub){
+		"Close": func(_ *testing.T, h *Hub) { h.Close() },
+		"Shutdown": func(t *testing.T, h *Hub) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := h.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Shutdown: %v", err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				h := newHub(t)
+				arrived := make(chan *Session, 1)
+				handler := h.Handler(func(ctx context.Context, s *Session) error {
+					start := time.Now()
+					<-ctx.Done()
+					if d := time.Since(start); d != 0 {
+						t.Errorf("its context ended after %v", d)
+					}
+					arrived <- s
+					time.Sleep(10 * time.Second)
+					return nil
+				})
+				c, _, err := wshubtest.TryDial(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					handler.ServeHTTP(hijacked{w, func() { end(t, h) }}, r)
+				}))
+				if err != nil {
+					return // cut off before the client had its answer
+				}
+				start := time.Now()
+				<-c.Done()
+				if d := time.Since(start); d != 0 {
+					t.Errorf("the connection was closed after %v", d)
+				}
+				<-arrived
+			})
+		})
+	}
+}
+
+// hijacked calls f in the midst of the upgrade.
+type hijacked struct {
+	http.ResponseWriter
+	f func()
+}
+
+func (w hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.f()
+	return w.ResponseWriter.(http.Hijacker).Hijack()
 }

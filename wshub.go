@@ -42,6 +42,7 @@ type Hub struct {
 
 	started time.Time   // immutable after New
 	closed  atomic.Bool // set before Shutdown looks for sessions
+	off     atomic.Bool // set before cutOff does
 	drain   drain
 	gate    gate // sessions, from just before their upgrade to their end
 	tasks   gate // goroutines of the hub itself
@@ -197,12 +198,18 @@ func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
 
 // cutOff closes all connections and streams now.
 func (h *Hub) cutOff() {
+	h.off.Store(true)
 	for s := range h.table.every {
-		s.expel(closedWith(StatusGoingAway, shutdownReason))
-		s.abort()
+		s.cutOff()
 	}
 	h.closeStreams()
 	h.tasks.close()
+}
+
+// cutOff is what the hub's does to one session.
+func (s *Session) cutOff() {
+	s.expel(closedWith(StatusGoingAway, shutdownReason))
+	s.abort()
 }
 
 // closedErr is nil while the hub is open.
