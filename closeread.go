@@ -16,40 +16,34 @@ func (s *Session) CloseRead() {
 		return
 	}
 	s.beginReading()
-	// While it is retained the session does not end, which would count what is unread too.
-	retained := s.retain()
-	n := s.discard()
-	if !retained {
-		return // and has counted
+	if s.discard() > 0 {
+		s.unexpected()
 	}
-	if n > 0 {
-		s.unexpected(n)
-	}
-	s.letGo()
 }
 
-// discard takes all that waits in Messages and returns how much it was.
+// discard takes all that waits in Messages, counts it as unread, and returns how much it was. It holds mu, since end counts
+// what is there under it, and waits for nothing.
 func (s *Session) discard() (n int) {
 	s.mu.Lock()
-	ch := s.msgs
-	s.mu.Unlock()
-	for ch != nil {
+	defer s.mu.Unlock()
+	for more := s.msgs != nil; more; {
 		select {
-		case _, ok := <-ch:
-			if !ok {
-				return n
+		case _, more = <-s.msgs:
+			if more {
+				n++
 			}
-			n++
 		default:
-			return n
+			more = false
 		}
+	}
+	if !s.unlisted { // otherwise end has counted
+		s.hub.counts.unread.Add(uint64(n))
 	}
 	return n
 }
 
-// unexpected closes a session that does not read because of n messages, which nobody takes.
-func (s *Session) unexpected(n int) {
-	s.hub.counts.unread.Add(uint64(n))
+// unexpected closes a session that does not read because of a message, which nobody takes.
+func (s *Session) unexpected() {
 	s.decide(verdict{code: StatusPolicyViolation, reason: "unexpected message", cause: ErrUnexpectedMessage}, atOnce)
 }
 
@@ -58,17 +52,4 @@ func (s *Session) onlySends() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stage&sendOnly != 0
-}
-
-// retain makes the caller a holder, who has to let go, unless the session has none left or none yet.
-func (s *Session) retain() bool {
-	for {
-		n := s.holders.Load()
-		if n == 0 {
-			return false
-		}
-		if s.holders.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
 }

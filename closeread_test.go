@@ -201,3 +201,42 @@ func TestCloseReadRacesMessages(t *testing.T) {
 		}
 	}
 }
+
+// Beside the session's end too each message counts once.
+func TestCloseReadRacesTheEnd(t *testing.T) {
+	h := newHub(t, wshub.WithDrain(0, 0))
+	for i := range 300 {
+		before := h.Stats()
+		arrived := make(chan *wshub.Session)
+		c := wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *wshub.Session) error {
+			arrived <- s
+			<-ctx.Done()
+			return nil
+		}))
+		s := <-arrived
+		for range 10 {
+			c.SendText("m")
+		}
+		for h.Stats().Received-before.Received < 10 {
+			time.Sleep(10 * time.Microsecond)
+		}
+		left := make(chan struct{})
+		go func() { // ends with the session
+			defer close(left)
+			<-s.Context().Done()
+			for range i * 20 {
+				s.Ended()
+			}
+			s.CloseRead()
+			if _, ok := <-s.Messages(); ok {
+				t.Error("Messages gave one after CloseRead")
+			}
+		}()
+		h.To(s.ID()).Close(t.Context(), 4000, "")
+		<-s.Done()
+		<-left
+		if got := h.Stats().Unread - before.Unread; got != 10 {
+			t.Fatalf("round %d: %d of 10 messages count as unread", i, got)
+		}
+	}
+}

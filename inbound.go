@@ -100,7 +100,8 @@ func (s *Session) next() (m Message, ok bool, err error) {
 		s.hub.counts.received.Add(1)
 		s.hub.counts.receivedBytes.Add(uint64(len(data)))
 		if s.onlySends() {
-			s.unexpected(1)
+			s.lose()
+			s.unexpected()
 			return Message{}, false, nil
 		}
 		if s.within(len(data)) {
@@ -223,7 +224,8 @@ func (r *reader) deliver(m Message) bool {
 	ch, _ := r.s.inbox()
 	for !r.s.ended() {
 		if r.s.onlySends() {
-			r.s.unexpected(1)
+			r.s.lose()
+			r.s.unexpected()
 			return false
 		}
 		if r.fits(ch, m) {
@@ -271,8 +273,8 @@ func (r *reader) delivered(m Message) bool {
 	if !r.s.onlySends() {
 		return true
 	}
-	if n := r.s.discard(); n > 0 {
-		r.s.unexpected(n)
+	if r.s.discard() > 0 {
+		r.s.unexpected()
 	}
 	return !r.s.ended()
 }

@@ -53,7 +53,7 @@ type Session struct {
 	attrs    []attr        // guarded by mu
 	early    *[]Event      // those before EventConnected is out; nil from then on; guarded by mu
 	endedAt  time.Time     // zero until the session has ended; guarded by mu
-	unlisted bool          // out of the user index for good, and no event but the last; guarded by mu
+	unlisted bool          // out of the user index for good, what is unread is counted, and no event but the last; guarded by mu
 }
 
 // ID returns the session's id. It starts with the node's and is not secret, but cannot be guessed.
