@@ -184,6 +184,9 @@ func (s *Subscriber) mailbox() *queue.Mailbox {
 // back, and the owner's Flushed is called once all that was stamped before has left.
 func (s *Subscriber) Seal() {
 	s.shut.Store(true)
+	if mb := s.mail.Load(); mb != nil {
+		mb.Wake() // who waits for room finds shut
+	}
 	s.lock()
 	if s.seal == 0 {
 		s.seal = s.e.clock.Load()

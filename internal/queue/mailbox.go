@@ -119,7 +119,18 @@ func (m *Mailbox) Bytes() int64 {
 	return m.bytes
 }
 
-// Room returns a channel that is closed when an entry is removed after the call, or the mailbox is closed. To wait without losing
+// Wake wakes who waits for room, there being none: somebody else has something to tell them.
+func (m *Mailbox) Wake() {
+	m.mu.Lock()
+	room := m.room
+	m.room = nil
+	m.mu.Unlock()
+	if room != nil {
+		close(room)
+	}
+}
+
+// Room returns a channel that is closed when an entry is removed after the call, by Wake, or the mailbox is closed. To wait without losing
 // a wake-up, call Room, then Push, and wait only if that returned ErrFull; all who wait are woken, and the first to push wins.
 func (m *Mailbox) Room() <-chan struct{} {
 	room, closed := m.roomOf()
