@@ -15,8 +15,10 @@ import (
 // A Send that waits for room wakes at once when the session closes, however slow its client. Pitfall 5.
 func TestBlockedSendWakesOnClose(t *testing.T) {
 	for name, end := range map[string]func(*wshub.Hub, *wshub.Session, *wshubtest.Client){
-		"Close":      func(_ *wshub.Hub, s *wshub.Session, _ *wshubtest.Client) { s.Close(1000, "") },
-		"kick":       func(h *wshub.Hub, s *wshub.Session, _ *wshubtest.Client) { h.To(s.ID()).Close(context.Background(), 4000, "") },
+		"Close": func(_ *wshub.Hub, s *wshub.Session, _ *wshubtest.Client) { s.Close(1000, "") },
+		"kick": func(h *wshub.Hub, s *wshub.Session, _ *wshubtest.Client) {
+			h.To(s.ID()).Close(context.Background(), 4000, "")
+		},
 		"the client": func(_ *wshub.Hub, _ *wshub.Session, c *wshubtest.Client) { c.SendFrame(true, wshubtest.OpClose, nil) },
 		"Shutdown":   func(h *wshub.Hub, _ *wshub.Session, _ *wshubtest.Client) { go h.Shutdown(context.Background()) },
 	} {

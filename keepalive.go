@@ -83,8 +83,8 @@ func (k *keepAlive) sweep() {
 		for _, s := range k.batch {
 			k.visit(s, now)
 		}
+		clear(k.batch) // hold no session that has ended
 	}
-	clear(k.batch) // hold no session that has ended
 
 	k.mu.Lock()
 	defer k.mu.Unlock()

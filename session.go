@@ -30,7 +30,7 @@ type Session struct {
 	// Whoever takes it to zero ends the session.
 	holders atomic.Int32
 	reading reading
-	// shut is set once a close was decided, after the verdict. Nobody joins or sends from then on.
+	// shut is set once a close was decided, after the verdict. Nobody joins or sends once it is sealed or stopped too.
 	shut atomic.Bool
 	// pinged is when the keep-alive sweep last asked for life. The sweep's own.
 	pinged time.Time
@@ -164,7 +164,7 @@ func (s *Session) Topics() iter.Seq[string] { return s.hub.sessionTopics(s) }
 // LeaveAll leaves every topic.
 func (s *Session) LeaveAll() { s.hub.leaveAll(s) }
 
-// ended reports whether a close was decided: nobody may join any more.
+// ended reports whether a close was decided.
 func (s *Session) ended() bool { return s.shut.Load() }
 
 // end is called once, by whoever uses the session last.
