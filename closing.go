@@ -9,7 +9,7 @@ import (
 )
 
 // closeWait bounds, each, how long a close of ours waits for the client's close frame, how long messages that arrived
-// before the end keep the context alive, and how long Shutdown lets a SessionFunc go on.
+// before the end keep the context alive, and how long a SessionFunc whose context has ended so may go on before the close.
 const closeWait = 5 * time.Second
 
 // A verdict is why a session closes. The first one stands.

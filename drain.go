@@ -104,6 +104,7 @@ func (h *Hub) pace(ctx context.Context) {
 				return
 			}
 			s.decide(closedWith(StatusGoingAway, drainReason), asked)
+			left[i] = nil // the rest of the spread may be long
 		}
 	}
 	d.asked.Store(true)

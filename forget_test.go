@@ -78,3 +78,33 @@ func TestEndedSessionsAreForgotten(t *testing.T) {
 		})
 	}
 }
+
+// Drain keeps none that has gone, however long it takes over the rest.
+func TestDrainForgets(t *testing.T) {
+	h := newHub(t, wshub.WithDrain(0, time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	var gone []weak.Pointer[wshub.Session]
+	over := make(chan error, 1)
+	func() {
+		ss, _ := sessions(t, h, 2000)
+		for _, s := range ss {
+			gone = append(gone, weak.Make(s))
+		}
+		go func() { over <- h.Drain(ctx) }()
+	}()
+	defer func() {
+		cancel()
+		<-over
+	}()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		runtime.GC()
+		for _, p := range gone {
+			if p.Value() == nil {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatal("those that have gone are kept")
+		}
+	}
+}

@@ -107,8 +107,8 @@ func (s *Session) Err() error {
 
 // Messages returns the client's messages, as [WithInbound] lets them in. It is always the same channel; the hub closes
 // it when no message comes any more, after all that arrived before the client's close. Each message goes to one receiver.
-// What the SessionFunc sends in answer to them until it returns, at most for 5 s, leaves before the frame that answers the
-// client's close; it takes a context for Send other than its own, which ends before.
+// What the SessionFunc sends in answer to them until it returns, at most for 5 s after its context has ended, leaves before
+// the frame that answers the client's close; it takes a context for Send other than its own.
 func (s *Session) Messages() <-chan Message {
 	ch, over := s.inbox()
 	if over {
