@@ -2,6 +2,7 @@ package wshub_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -41,7 +42,10 @@ func TestSnapshotIsWhatReplayOffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t)
 		ss, _ := sessions(t, h, 1)
-		for _, p := range []wshub.Policy{wshub.History(4, 0), wshub.Compose(wshub.Coalesce(), wshub.History(4, 0))} {
+		for p, held := range map[wshub.Policy]int{
+			wshub.History(4, 0): 3, // the one for a few has its place among the last four
+			wshub.Compose(wshub.Coalesce(), wshub.History(4, 0)): 4,
+		} {
 			topic := newTopic(t, h, p.String(), p, wshub.KeyBy(price.key))
 			for i, k := range []string{"A", "B", "A", "C", "D", "E", "C", "B"} {
 				publish(t, topic, price{k, i})
@@ -63,10 +67,30 @@ func TestSnapshotIsWhatReplayOffers(t *testing.T) {
 				}
 			}
 			cancel()
-			if len(snapshot) != 3 || !slices.Equal(snapshot, replay) {
+			if len(snapshot) != held || !slices.Equal(snapshot, replay) {
 				t.Errorf("%v: snapshot %v, replay %v", p, snapshot, replay)
 			}
 		}
+	})
+}
+
+// What a few are told of a key is not its state: whoever comes later gets the last value that was for all.
+func TestOnlyIsNoState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		ss, cc := sessions(t, h, 2)
+		topic := newTopic(t, h, "state", wshub.Compose(wshub.Coalesce(), wshub.History(4, 0)), wshub.KeyBy(price.key))
+		join(t, topic, ss[0])
+		publish(t, topic, price{"A", 1}, price{"B", 2})
+		for i := range 10 {
+			publish(t, topic.Only(ss[0]), price{"A", 10 + i}, price{fmt.Sprint(i), 0})
+			synctest.Wait()
+		}
+		wantSeq(t, topic.Snapshot(), price{"A", 1}, price{"B", 2})
+		join(t, topic.With(wshub.Replay(10)), ss[1])
+		cc[1].ExpectText(`{"symbol":"A","value":1}`)
+		cc[1].ExpectText(`{"symbol":"B","value":2}`)
+		cc[1].ExpectNothing()
 	})
 }
 

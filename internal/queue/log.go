@@ -15,7 +15,7 @@ type Config struct {
 
 	History      int           // newest entries kept for Replay; 0: none
 	HistoryAge   time.Duration // and not older than this; 0: of any age
-	HistoryByKey bool          // History counts keys, and the newest entry of each is kept; entries without a key are of one key
+	HistoryByKey bool          // History counts keys, and the newest entry without Only of each is kept; entries without a key are of one key
 
 	Clock *atomic.Uint64 // the hub's; nil: one of the log's own
 }
@@ -80,7 +80,9 @@ func (l *Log) Append(e *Entry) error {
 	head++
 
 	l.slots.claim(id)
-	l.setNewestLocked(id, e)
+	if e.Only == nil || !l.cfg.HistoryByKey { // what a few are told is not the state of its key
+		l.setNewestLocked(id, e)
+	}
 	l.boundHistoryLocked(head)
 	// The entry is the readers' with this store, and not before.
 	l.head.Store(head)

@@ -17,6 +17,7 @@ type logModel struct {
 	low     int
 	history []*Entry       // what Replay may offer, oldest first
 	holds   map[any]int    // lines per key; nil is a key like any other here
+	last    map[any]*Entry // of each key in use, but for those that the keyed history leaves out
 	slots   map[any]uint32 // the slot of each key in use, as the log named it
 }
 
@@ -64,20 +65,13 @@ func (m *logModel) used() map[any]bool {
 	return keys
 }
 
-func (m *logModel) newest(key any) *Entry {
-	for _, e := range slices.Backward(m.all) {
-		if e.Key == key {
-			return e
-		}
-	}
-	return nil
-}
+func (m *logModel) newest(key any) *Entry { return m.last[key] }
 
 // retained returns the entries kept for whatever reason.
 func (m *logModel) retained() []*Entry {
 	kept := slices.Clone(m.ring())
 	for k := range m.used() {
-		if e := m.newest(k); !slices.Contains(kept, e) {
+		if e := m.newest(k); e != nil && !slices.Contains(kept, e) {
 			kept = append(kept, e)
 		}
 	}
@@ -109,13 +103,19 @@ func (m *logModel) append(e *Entry) error {
 		}
 	}
 	m.all = append(m.all, e)
+	aside := e.Only != nil && c.HistoryByKey // no state of its key
+	if !aside {
+		m.last[e.Key] = e
+	}
 	if c.History <= 0 {
 		return nil
 	}
-	if c.HistoryByKey {
+	if c.HistoryByKey && !aside {
 		m.history = slices.DeleteFunc(m.history, func(h *Entry) bool { return h.Key == e.Key })
 	}
-	m.history = append(m.history, e)
+	if !aside {
+		m.history = append(m.history, e)
+	}
 	m.history = m.history[max(0, len(m.history)-c.History):]
 	for len(m.history) > 0 && int(m.history[0].Offset) < m.low {
 		n, bytes := m.bounded()
@@ -157,11 +157,16 @@ func (m *logModel) check(t *testing.T, l *Log) {
 	if tail := head - uint64(len(ring)); tail > 0 && l.At(tail-1) != nil {
 		t.Fatalf("entry %d is still there", tail-1)
 	}
+	used := m.used()
+	for k := range m.last {
+		if !used[k] {
+			delete(m.last, k)
+		}
+	}
 	kept := m.retained()
 	if n, bytes := l.Retained(); n != len(kept) || bytes != size(kept) {
 		t.Fatalf("retained %d entries of %d bytes, want %d of %d: %v", n, bytes, len(kept), size(kept), offsets(kept))
 	}
-	used := m.used()
 	if got, want := l.Idle(), len(used) == 0; got != want {
 		t.Fatalf("idle %v, want %v", got, want)
 	}
@@ -218,7 +223,7 @@ func runLog(t *testing.T, data []byte) {
 		History: []int{0, 1, 4, 12}[in.next(4)], HistoryByKey: in.next(2) == 1, HistoryAge: []time.Duration{0, 50}[in.next(2)], Clock: clock,
 	}
 	l := NewLog(cfg)
-	m := &logModel{cfg: cfg, holds: map[any]int{}, slots: map[any]uint32{}}
+	m := &logModel{cfg: cfg, holds: map[any]int{}, last: map[any]*Entry{}, slots: map[any]uint32{}}
 	lastStamp := uint64(0)
 	for in.more() {
 		switch op := in.next(16); op {
@@ -226,6 +231,9 @@ func runLog(t *testing.T, data []byte) {
 			e := &Entry{Size: in.next(24)}
 			if k := in.next(8); k > 0 {
 				e.Key = k
+			}
+			if in.next(4) == 1 {
+				e.Only = []uint64{1}
 			}
 			stamp, cum := clock.Load(), size(m.all)
 			got := l.Append(e)

@@ -12,11 +12,11 @@ const (
 // none ends a list of slots.
 const none = ^uint32(0)
 
-// slot stands for a key. It is in use while claims+kept > 0; only then does it have a newest entry, and only then may its number
+// slot stands for a key. It is in use while claims+kept > 0; only then may it have a newest entry, and only then may its number
 // be in an entry of the ring, in the history or in a line.
 type slot struct {
 	key    any
-	newest *Entry
+	newest *Entry // nil as long as a keyed history has seen entries with Only alone
 	claims uint32 // entries in [low, head), and lines that hold it
 	kept   uint32 // entries in [tail, low), and 1 while it is in the keyed history
 	prev   uint32 // in the keyed history: its neighbours there, by offset; in the free list: next alone
@@ -79,7 +79,7 @@ func (l *Log) Unhold(slots ...uint32) {
 	}
 }
 
-// Newest returns the newest entry of a slot, or nil when the slot is not in use. It may have left the log already.
+// Newest returns the newest entry of a slot, or nil when there is none, or the slot is not in use. It may have left the log already.
 func (l *Log) Newest(slot uint32) *Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,15 +186,17 @@ func (t *table) addOutside(s *slot, n int) {
 	}
 }
 
-// release frees the slot if nothing uses it. Its newest entry is outside the ring then, and was counted so: an entry in the ring
-// uses its slot.
+// release frees the slot if nothing uses it. Its newest entry, if there is one, is outside the ring then, and was counted so: an
+// entry in the ring uses its slot.
 func (t *table) release(id uint32) {
 	s := t.at(id)
 	if s.claims+s.kept > 0 {
 		return
 	}
-	t.addOutside(s, -1)
-	s.newest = nil
+	if s.newest != nil {
+		t.addOutside(s, -1)
+		s.newest = nil
+	}
 	if id == 0 {
 		return
 	}
