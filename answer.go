@@ -4,14 +4,16 @@ import "errors"
 
 // Codes of error events. [PublicError] may add others.
 const (
-	codeUnknownEvent = "unknown_event"
-	codeBadMessage   = "bad_message"
-	codeInternal     = "internal"
-	codeUnauthorized = "unauthorized"
-	codeForbidden    = "forbidden"
-	codeNotFound     = "not_found"
-	codeLimit        = "limit"
-	codeFailed       = "failed"
+	codeUnknownEvent  = "unknown_event"
+	codeBadMessage    = "bad_message"
+	codeInternal      = "internal"
+	codeUnauthorized  = "unauthorized"
+	codeForbidden     = "forbidden"
+	codeNotFound      = "not_found"
+	codeLimit         = "limit"
+	codeAlreadyMember = "already_member"
+	codeNotMember     = "not_member"
+	codeFailed        = "failed"
 )
 
 // errorEvent is the event of an error's answer, which no handler and no topic may have.

@@ -84,6 +84,7 @@ func TestStatusFor(t *testing.T) {
 		{"unknown event", ErrUnknownEvent, 1008, "unknown event", false},
 		{"public changes nothing", Public(fmt.Errorf("room: %w", ErrNotFound)), 1008, "not found", false},
 		{"bad name", validateName(""), 1008, "invalid name", false},
+		{"a second join", fmt.Errorf("join %q: %w", "a", ErrAlreadyMember), 1008, "already a member", false},
 		{"a limit", fmt.Errorf("join %q: %w", "a", ErrTopicFull), 1008, "topic is full", false},
 		{"any limit", fmt.Errorf("app: %w", ErrLimit), 1008, "limit reached", false},
 		{"slow", fmt.Errorf("send: %w", ErrSlow), 1013, "too slow", false},

@@ -61,7 +61,7 @@ func TestRefusals(t *testing.T) {
 		{name: "limit", pick: fmt.Errorf("secret: %w", ErrTopicFull), status: 429, later: true},
 		{name: "draining", pick: fmt.Errorf("secret: %w", ErrDraining), status: 503, later: true},
 		{name: "closed", pick: fmt.Errorf("secret: %w", ErrClosed), status: 503, later: true},
-		{name: "bad name", pick: fmt.Errorf("secret: %w", ErrName), status: 401},
+		{name: "bad name", pick: fmt.Errorf("secret: %w", ErrName), status: 400},
 		{name: "forbidden by authentication", opts: []Option{Authenticate(func(*http.Request) (Identity, error) { return Identity{}, ErrForbidden })}, status: 403},
 		{name: "chosen answer before all", pick: fmt.Errorf("%w: %w", ErrForbidden, teapot), status: 418, header: "tea"},
 		{name: "not a websocket", dial: []wshubtest.DialOption{wshubtest.WithHeader("Upgrade", "")}, status: 426},

@@ -29,10 +29,10 @@ import (
 //	{"event":"error","id":7,"data":{"code":"not_found","message":"not found"}}
 //
 // and is an [EventError] with the event's Name, and the session lives. The code is unknown_event, bad_message (no envelope,
-// or [ErrDecode]), unauthorized, forbidden, not_found, limit (what matches the error of that name), what [PublicError] says,
-// or else internal, which is logged. The message is the hub's own text for the code, except for errors marked by [Public] and a
-// [*RejectError]'s Reason. These close the session as the result of a SessionFunc does, in place of an answer: a
-// [*CloseError], a panic, the end of ctx, and that of the session or the hub.
+// or [ErrDecode]), unauthorized, forbidden, not_found, already_member, not_member, limit (what matches the error of that
+// name), what [PublicError] says, or else internal, which is logged. The message is the hub's own text for the code, except
+// for errors marked by [Public] and a [*RejectError]'s Reason. These close the session as the result of a SessionFunc does,
+// in place of an answer: a [*CloseError], a panic, the end of ctx, and that of the session or the hub.
 //
 // The zero Mux is ready, and must not be copied once it is used. All of its methods, [Handle] and [Reply] may be called at
 // any time, also while messages are handled; finding a handler takes no lock. Messages of one session are handled one at

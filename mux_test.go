@@ -103,6 +103,8 @@ func TestMuxErrors(t *testing.T) {
 		"decode":    fmt.Errorf("inner: %w", wshub.ErrDecode),
 		"gone":      fmt.Errorf("send: %w", wshub.ErrNoSession),
 		"unknown":   wshub.ErrUnknownEvent,
+		"twice":     fmt.Errorf("join: %w", wshub.ErrAlreadyMember),
+		"left":      fmt.Errorf("leave: %w", wshub.ErrNotMember),
 		"empty":     &wshub.PublicError{},
 		"zero":      fmt.Errorf("zero topic: %w", wshub.ErrClosed),
 	} {
@@ -128,6 +130,8 @@ func TestMuxErrors(t *testing.T) {
 		"decode":    answer("bad_message", "invalid message data"),
 		"gone":      answer("not_found", "not found"),
 		"unknown":   answer("unknown_event", "unknown event"),
+		"twice":     answer("already_member", "already a member"),
+		"left":      answer("not_member", "not a member"),
 		"empty":     answer("failed", ""),
 		"zero":      answer("internal", "internal error"),
 		"chan":      answer("internal", "internal error"),

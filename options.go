@@ -87,7 +87,7 @@ func CheckOrigin(allowed func(*http.Request) bool) Option {
 
 // Authenticate sets the function that tells who is asking for an upgrade, called after limits and origin and before
 // anything else, in the request's own goroutine, so that a slow one delays nobody else. An error refuses: a [*RejectError] as it
-// says, [ErrForbidden] with 403, [ErrNotFound] with 404, [ErrLimit] with 429, [ErrDraining] and [ErrClosed] with 503, both with a
+// says, [ErrName] with 400, [ErrForbidden] with 403, [ErrNotFound] with 404, [ErrLimit] with 429, [ErrDraining] and [ErrClosed] with 503, both with a
 // Retry-After, any other with 401. The client sees the status, and the text only of a RejectError. Without Authenticate
 // every session has the zero Identity.
 func Authenticate(f func(*http.Request) (Identity, error)) Option {

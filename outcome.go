@@ -27,7 +27,10 @@ var outcomes = []outcome{
 	{ErrNotFound, http.StatusNotFound, StatusPolicyViolation, codeNotFound, "not found"},
 	{ErrUnauthorized, http.StatusUnauthorized, StatusPolicyViolation, codeUnauthorized, "not authorized"},
 	// A name that the server made up would be its own fault, but names come from clients: rooms.Topic(c.Room).
-	{ErrName, 0, StatusPolicyViolation, codeBadMessage, "invalid name"},
+	{ErrName, http.StatusBadRequest, StatusPolicyViolation, codeBadMessage, "invalid name"},
+	// A client that asks twice, or for what it has left, is none of the server's faults.
+	{ErrAlreadyMember, 0, StatusPolicyViolation, codeAlreadyMember, "already a member"},
+	{ErrNotMember, 0, StatusPolicyViolation, codeNotMember, "not a member"},
 	{ErrSlow, 0, StatusTryAgainLater, codeInternal, "too slow"},
 	{ErrDraining, http.StatusServiceUnavailable, StatusGoingAway, codeInternal, "going away"},
 	{ErrClosed, http.StatusServiceUnavailable, StatusGoingAway, codeInternal, "going away"},

@@ -247,8 +247,10 @@ func History(n int, age time.Duration) Policy {
 
 // Replay sets the replay part of a join or a stream: the subscriber is first
 // offered up to the n newest values of the topic's [History], oldest first,
-// and then every later one, without a gap or a repeat between them. n must be
-// at least 1; without Replay nothing is replayed. Anywhere else it is an error.
+// and then every later one, without a gap or a repeat between them. What is
+// replayed is paced as the rest is, so that with [FlushEvery] it waits for the
+// first tick, and under [Coalesce] it is sent as it was kept, also when a later
+// value of its key is pending behind it. n must be at least 1; without Replay nothing is replayed. Anywhere else it is an error.
 func Replay(n int) Policy {
 	return Policy{replaySet: true, replay: n}
 }

@@ -114,6 +114,9 @@ func (e *DialError) Error() string {
 
 // Dial connects a client to h through memory and ends the test if h does not upgrade. The client and the call of
 // h.ServeHTTP end with the test (in a bubble: before it ends).
+//
+// Like any client it is connected once it has the answer to its request, which may be before the handler has done
+// anything with the connection: to look at the server's side then, call synctest.Wait or wait for what the handler does.
 func Dial(t testing.TB, h http.Handler, opts ...DialOption) *Client {
 	t.Helper()
 	c, _, err := TryDial(t, h, opts...)
