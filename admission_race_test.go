@@ -278,3 +278,39 @@ func TestKickDuringAccept(t *testing.T) {
 	close(stop)
 	kicks.Wait()
 }
+
+// A join in the midst of the session's end fails, or is undone and told of, also when whoever has closed the session has not
+// come to sealing it.
+func TestJoinDuringEnd(t *testing.T) {
+	h := newHub(t, WithMember(func(*Session) any { return 1 }))
+	var topics []Topic[string]
+	for i := range 4 {
+		x, err := NewTopic[string](h, fmt.Sprint("t", i), Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		topics = append(topics, x)
+	}
+	s, c := acceptUnadmitted(t, h)
+	for _, x := range topics[:3] {
+		if err := x.Join(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := topics[0].st.attendance()
+	first.mu.Lock()
+	s.mark(decided)
+	c.Abort()
+	for order := s.order(); order.TryLock(); time.Sleep(time.Millisecond) {
+		order.Unlock()
+	}
+	joined := make(chan error)
+	go func() { joined <- topics[3].Join(context.Background(), s) }()
+	time.Sleep(10 * time.Millisecond) // the order lock goes to who has waited for 1 ms, at the latest before the third leave
+	first.mu.Unlock()
+	err := <-joined
+	<-s.Done()
+	if in, _ := topics[3].Present(t.Context()); len(in) != 0 {
+		t.Errorf("%d are present after the end; Join: %v", len(in), err)
+	}
+}

@@ -170,6 +170,7 @@ func (s *Session) ended() bool { return s.shut.Load() }
 // end is called once, by whoever uses the session last.
 func (s *Session) end() {
 	h := s.hub
+	s.sub.Stop() // nobody joins beside or after this; whoever has decided the close may not have come so far
 	h.leaveAll(s)
 	s.sub.Detach()
 	s.sub.Told() // no event of a drop after the EventDisconnected
