@@ -108,8 +108,7 @@ func encodeEvent(st *topicState, e *queue.Entry) error {
 
 // encode writes v's JSON.
 func (x *encoder) encode(v any) error {
-	if err := x.json.Encode(v); err != nil {
-		x.json = json.NewEncoder(&x.buf) // an encoder keeps the error of a failed write
+	if err := x.json.Encode(v); err != nil { // of v: an encoder keeps errors of writes alone, and a buffer has none
 		return fmt.Errorf("encode: %w", err)
 	}
 	x.buf.Truncate(x.buf.Len() - len("\n"))

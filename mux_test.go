@@ -102,6 +102,7 @@ func TestMuxErrors(t *testing.T) {
 		"name":      fmt.Errorf("topic: %w", wshub.ErrName),
 		"decode":    fmt.Errorf("inner: %w", wshub.ErrDecode),
 		"gone":      fmt.Errorf("send: %w", wshub.ErrNoSession),
+		"going":     fmt.Errorf("send: %w", wshub.ErrSessionClosed), // to another one
 		"unknown":   wshub.ErrUnknownEvent,
 		"twice":     fmt.Errorf("join: %w", wshub.ErrAlreadyMember),
 		"left":      fmt.Errorf("leave: %w", wshub.ErrNotMember),
@@ -129,6 +130,7 @@ func TestMuxErrors(t *testing.T) {
 		"name":      answer("bad_message", "invalid name"),
 		"decode":    answer("bad_message", "invalid message data"),
 		"gone":      answer("not_found", "not found"),
+		"going":     answer("not_found", "not found"),
 		"unknown":   answer("unknown_event", "unknown event"),
 		"twice":     answer("already_member", "already a member"),
 		"left":      answer("not_member", "not a member"),

@@ -229,3 +229,17 @@ func TestLatestBesideAnEndlessSender(t *testing.T) {
 	cancel()
 	<-stopped
 }
+
+// All that is in the buffer is ready, however much it is.
+func TestLatestOfALargeBuffer(t *testing.T) {
+	in := make(chan int, 5000)
+	for i := range 5000 {
+		in <- i
+	}
+	for v := range wshub.Latest(t.Context(), in) {
+		if v != 4999 {
+			t.Errorf("got %d", v)
+		}
+		break
+	}
+}
