@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -202,4 +203,22 @@ func TestForEachWaitsWhenItsSequencePanics(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// Once ctx has ended nothing more is sent, although somebody receives.
+func TestChanSendsNothingAfterItsContext(t *testing.T) {
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out := wshub.Chan(ctx, func(yield func(int) bool) {
+			runtime.Gosched() // to the receiver
+			cancel()
+			if yield(1) {
+				t.Error("goes on")
+			}
+		})
+		if v, ok := <-out; ok {
+			t.Fatalf("got %d", v)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -209,7 +210,8 @@ func TestEventsDoNotBlock(t *testing.T) {
 // Whoever goes on with a session that has ended does not bring it back: its EventDisconnected is the last of it.
 func TestNothingFollowsDisconnected(t *testing.T) {
 	in(t, func(t *testing.T) {
-		h := newHub(t, WithLogger(nil))
+		debug := NewDebugObserver(io.Discard)
+		h := newHub(t, WithLogger(nil), WithObserver(debug.Observer()))
 		events := h.Events(t.Context(), DropOldest(10_000))
 		handler := h.Handler(idle)
 		var m Mux
@@ -236,6 +238,9 @@ func TestNothingFollowsDisconnected(t *testing.T) {
 		}
 		if len(over) != 50 {
 			t.Errorf("events of %d sessions", len(over))
+		}
+		if len(debug.sessions) != 0 {
+			t.Errorf("%d sessions are still numbered", len(debug.sessions))
 		}
 	})
 }
