@@ -351,10 +351,12 @@ func (t *simTopic) replay(n int) (indices []int) {
 	n = min(n, t.cfg.History)
 	seen := make(map[int]bool)
 	for i := len(t.values) - 1; i >= 0 && len(indices) < n; i-- {
-		if k := t.values[i].key; !t.cfg.HistoryByKey || !seen[k] {
-			seen[k] = true
-			indices = append(indices, i)
+		v := t.values[i]
+		if t.cfg.HistoryByKey && (v.only != nil || seen[v.key]) { // what a few were told is not the state of its key
+			continue
 		}
+		seen[v.key] = true
+		indices = append(indices, i)
 	}
 	slices.Reverse(indices)
 	return indices
