@@ -145,7 +145,8 @@ func (t Topic[T]) Name() string {
 //
 // It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
-// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error.
+// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error,
+// and a value that cannot be encoded is none while no session is in the topic and it keeps no history: nothing is encoded then.
 func (t Topic[T]) Publish(ctx context.Context, v T) error {
 	return t.st.publish(ctx, &v, nil, nil)
 }
