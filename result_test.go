@@ -70,7 +70,7 @@ func TestPanicCloses1011(t *testing.T) {
 		c := wshubtest.Dial(t, h.Handler(func(context.Context, *Session) error { panic(cause) }))
 		c.ExpectClose(1011)
 		synctest.Wait()
-		if got := log.String(); !strings.Contains(got, "nil map") || !strings.Contains(got, "hub_test.go") {
+		if got := log.String(); !strings.Contains(got, "nil map") || !strings.Contains(got, "result_test.go") {
 			t.Errorf("the log has no stack:\n%s", got)
 		}
 		// The process lives, and so does the hub.
