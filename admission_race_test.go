@@ -314,3 +314,23 @@ func TestJoinDuringEnd(t *testing.T) {
 		t.Errorf("%d are present after the end; Join: %v", len(in), err)
 	}
 }
+
+// A session whose time is over before it is accepted ends after that, and leaves nothing.
+func TestTimeoutDuringAccept(t *testing.T) {
+	h := newHub(t, WithAdmission(1))
+	for range 50 {
+		sessions := make(chan *Session, 1)
+		wshubtest.Dial(t, handlerFunc(func(s *Session, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			sessions <- s
+		}, h))
+		if s := <-sessions; s != nil {
+			<-s.Done()
+		}
+		if n := h.table.held(); n != 0 {
+			t.Fatalf("%d are left", n)
+		}
+	}
+}

@@ -277,10 +277,11 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 
 // start starts the session's goroutines.
 func (s *Session) start(v service) {
+	s.reading.role.Store(roleNone)
 	if v.fn != nil {
 		go s.run(v.fn) // owner: the session; ends when fn returns
 	}
-	if v.each && !s.hub.inbound.queues() {
+	if v.each && !s.hub.inbound.queues() && !s.ended() { // whoever has decided a close before found that nobody may read
 		s.relieveLater()
 	} else {
 		s.beginReading()

@@ -18,7 +18,8 @@ import (
 // Whoever changes the role from none or busy to reader starts the reading goroutine. The role is waiting while Each is in
 // ReadMessage, which a close interrupts: then it is Each that starts the goroutine which concludes.
 const (
-	roleNone    int32 = iota // nobody reads yet: Each is to come
+	roleLater   int32 = iota // nobody may read before the session is open: who reads may end it
+	roleNone                 // nobody reads yet: Each is to come
 	roleReader               // a reading goroutine, or none any more
 	roleWaiting              // Each, waiting for a message; only Each leaves it
 	roleBusy                 // Each, handling one
