@@ -117,3 +117,29 @@ func ExampleNewFamily() {
 	fmt.Println(lobby.Name(), <-late.C(), <-late.C())
 	// Output: room/lobby first second
 }
+
+// The chat that every library begins with: what one says, all hear.
+func Example_chat() {
+	hub, end := newExampleHub()
+	defer end()
+	chat, err := wshub.NewTopic[string](hub, "chat", wshub.Policy{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handler := hub.Handler(func(ctx context.Context, s *wshub.Session) error {
+		if err := chat.Join(ctx, s); err != nil {
+			return err
+		}
+		for m := range s.Messages() {
+			if err := chat.Publish(ctx, m.Text()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	say(handler, "hello", "anybody?")
+	// Output:
+	// hello
+	// anybody?
+}
