@@ -62,13 +62,7 @@ func (s *Session) admitLocked() bool {
 // nobody else knows the session.
 func (s *Session) enroll() {
 	h := s.hub
-	s.mu.Lock()
-	patience := s.patience
-	s.patience = nil
-	s.mu.Unlock()
-	if patience != nil {
-		patience()
-	}
+	s.dropPatience()
 	// Everyone has no limit of its own. A session that a policy or its client has closed since needs no message.
 	if _, err := h.everyone.Join(s.sub, h.rule, nil, 0); err != nil && !errors.Is(err, fanout.ErrStopped) {
 		panic("wshub: join everyone: " + err.Error())
@@ -83,6 +77,11 @@ func (s *Session) settleAdmission() {
 	order := s.order()
 	order.Lock()
 	defer order.Unlock()
+	s.dropPatience()
+}
+
+// dropPatience cancels the timer of WithAdmission.
+func (s *Session) dropPatience() {
 	s.mu.Lock()
 	patience := s.patience
 	s.patience = nil
