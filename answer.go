@@ -1,6 +1,9 @@
 package wshub
 
-import "errors"
+import (
+	"errors"
+	"net/http"
+)
 
 // Codes of error events. [PublicError] may add others.
 const (
@@ -72,8 +75,7 @@ func errorAnswer(err error) (code, text string, fault bool) {
 	case errors.As(err, &public):
 		return public.code(), public.text(), false
 	case errors.As(err, &reject):
-		o, _ := outcomeOf(refusalError(reject.status()))
-		return o.event, reject.reason(), false
+		return rejectCode(reject.status()), reject.reason(), false
 	}
 	o, known := outcomeOf(err)
 	switch {
@@ -86,12 +88,19 @@ func errorAnswer(err error) (code, text string, fault bool) {
 	return otherwise.event, otherwise.reason, true
 }
 
-// refusalError returns the sentinel that an HTTP status stands for.
-func refusalError(status int) error {
-	for _, err := range []error{ErrForbidden, ErrNotFound, ErrLimit} {
-		if s, _, _ := refusal(err); s == status {
-			return err
-		}
+// rejectCode returns the code that an HTTP status stands for.
+func rejectCode(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return codeBadMessage
+	case http.StatusUnauthorized:
+		return codeUnauthorized
+	case http.StatusForbidden:
+		return codeForbidden
+	case http.StatusNotFound:
+		return codeNotFound
+	case http.StatusTooManyRequests:
+		return codeLimit
 	}
-	return ErrUnauthorized
+	return codeFailed
 }

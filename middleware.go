@@ -46,7 +46,7 @@ func Log(l *slog.Logger) Middleware {
 			l := s.logger(l)
 			l.LogAttrs(ctx, slog.LevelDebug, "session begins", slog.String("session", s.id), slog.String("user", s.User()),
 				slog.String("addr", s.RemoteAddr().String()))
-			return watch(func() error { return next(ctx, s) }, func(took time.Duration, err error) {
+			return around(func() error { return next(ctx, s) }, func(took time.Duration, err error) {
 				attrs := []slog.Attr{slog.String("session", s.id), slog.String("user", s.User()), slog.Duration("took", took),
 					slog.Int("code", int(s.closeCode(err)))}
 				l.LogAttrs(ctx, slog.LevelInfo, "session ends", withError(attrs, err)...)
@@ -65,7 +65,7 @@ func LogEach(l *slog.Logger) MessageMiddleware {
 		return func(ctx context.Context, s *Session, m Message) error {
 			l := s.logger(l)
 			kind, size := m.Kind, len(m.Data) // the data is next's
-			return watch(func() error { return next(ctx, s, m) }, func(took time.Duration, err error) {
+			return around(func() error { return next(ctx, s, m) }, func(took time.Duration, err error) {
 				debug := l.Enabled(ctx, slog.LevelDebug)
 				if !debug && err == nil {
 					return
@@ -99,7 +99,7 @@ func LogEach(l *slog.Logger) MessageMiddleware {
 func Metrics() Middleware {
 	return func(next SessionFunc) SessionFunc {
 		return func(ctx context.Context, s *Session) error {
-			return watch(func() error { return next(ctx, s) }, func(took time.Duration, err error) {
+			return around(func() error { return next(ctx, s) }, func(took time.Duration, err error) {
 				s.emit(Event{Kind: EventServed, Took: took, Cause: err})
 			})
 		}
@@ -111,15 +111,15 @@ func Metrics() Middleware {
 func MetricsEach() MessageMiddleware {
 	return func(next MessageFunc) MessageFunc {
 		return func(ctx context.Context, s *Session, m Message) error {
-			return watch(func() error { return next(ctx, s, m) }, func(took time.Duration, err error) {
+			return around(func() error { return next(ctx, s, m) }, func(took time.Duration, err error) {
 				s.emit(Event{Kind: EventHandled, Name: eventName(ctx), Took: took, Cause: err})
 			})
 		}
 	}
 }
 
-// watch returns what f does, after telling done, which is told also when f panics or ends its goroutine; that goes on.
-func watch(f func() error, done func(took time.Duration, err error)) (err error) {
+// around returns what f does, after telling done, which is told also when f panics or ends its goroutine; that goes on.
+func around(f func() error, done func(took time.Duration, err error)) (err error) {
 	start, finished := time.Now(), false
 	defer func() {
 		if finished {

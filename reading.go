@@ -56,10 +56,10 @@ func (s *Session) relieveLater() {
 	})
 }
 
-// watch sees to it that Each is relieved when it is busy with one message for long. There is at most one timer, and
+// watchBusy sees to it that Each is relieved when it is busy with one message for long. There is at most one timer, and
 // none while no messages come. Each has stored the role before it looks at watched, and the timer does the opposite: one of
 // the two sees the other.
-func (s *Session) watch() {
+func (s *Session) watchBusy() {
 	r := &s.reading
 	if r.watched.Load() || !r.watched.CompareAndSwap(false, true) {
 		return
@@ -73,7 +73,7 @@ func (s *Session) watch() {
 		}
 		r.watched.Store(false)
 		if r.role.Load() == roleBusy {
-			s.watch()
+			s.watchBusy()
 		}
 	})
 }
@@ -116,7 +116,7 @@ func (s *Session) serve(ctx context.Context, fn MessageFunc) (over bool, err err
 		r.served.Add(1)
 		r.handling.Store(true)
 		r.role.Store(roleBusy)
-		s.watch()
+		s.watchBusy()
 		err := fn(ctx, s, m)
 		r.handling.Store(false)
 		if err != nil {
