@@ -236,8 +236,9 @@ func PackText(sep string) Policy {
 // History sets the history part of a topic: its last n values are kept for
 // those who join later with [Replay], also while nobody is in the topic. With
 // keys and [Coalesce] it keeps the last value of each of the n keys that
-// changed last. Values older than age are given up; an age of 0 keeps them
-// until newer ones push them out.
+// changed last. What is published to a few with [Topic.Only] is no history;
+// but more than eight such values for each of the n push it out. Values older
+// than age are given up; an age of 0 keeps them until newer ones push them out.
 //
 // n must be at least 1 and at most Limits.Pending; age must not be negative.
 // Only a topic or a family has a history: anywhere else it is an error.

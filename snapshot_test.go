@@ -42,10 +42,7 @@ func TestSnapshotIsWhatReplayOffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t)
 		ss, _ := sessions(t, h, 1)
-		for p, held := range map[wshub.Policy]int{
-			wshub.History(4, 0): 3, // the one for a few has its place among the last four
-			wshub.Compose(wshub.Coalesce(), wshub.History(4, 0)): 4,
-		} {
+		for _, p := range []wshub.Policy{wshub.History(4, 0), wshub.Compose(wshub.Coalesce(), wshub.History(4, 0))} {
 			topic := newTopic(t, h, p.String(), p, wshub.KeyBy(price.key))
 			for i, k := range []string{"A", "B", "A", "C", "D", "E", "C", "B"} {
 				publish(t, topic, price{k, i})
@@ -67,7 +64,7 @@ func TestSnapshotIsWhatReplayOffers(t *testing.T) {
 				}
 			}
 			cancel()
-			if len(snapshot) != held || !slices.Equal(snapshot, replay) {
+			if len(snapshot) != 4 || !slices.Equal(snapshot, replay) {
 				t.Errorf("%v: snapshot %v, replay %v", p, snapshot, replay)
 			}
 		}
@@ -163,4 +160,25 @@ func TestSnapshotBesideTheLastToLeave(t *testing.T) {
 		}
 		wantSeq(t, topic.Snapshot(), 1)
 	}
+}
+
+// What a few are told pushes nothing out of the history of the others.
+func TestOnlyIsNoHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		ss, cc := sessions(t, h, 2)
+		topic := newTopic[string](t, h, "chat", wshub.History(3, 0))
+		join(t, topic, ss[0])
+		publish(t, topic, "a", "b", "c", "d")
+		for range 20 {
+			publish(t, topic.Only(ss[0]), "welcome")
+		}
+		wantSeq(t, topic.Snapshot(), "b", "c", "d")
+		join(t, topic.With(wshub.Replay(10)), ss[1])
+		publish(t, topic, "e")
+		for _, want := range []string{"b", "c", "d", "e"} {
+			cc[1].ExpectText(want)
+		}
+		cc[1].ExpectNothing()
+	})
 }

@@ -277,8 +277,7 @@ func (t Topic[T]) Where(f func(T) bool) View[T] { return View[T]{st: t.st}.Where
 func (t Topic[T]) Except(s ...*Session) Target[T] { return Target[T]{st: t.st}.Except(s...) }
 
 // Only returns the topic reduced to those of its members that are given, as a target to publish to. Nil and foreign
-// sessions are ignored; streams do not get what is published to a few. In a [History] of the last values it takes a place
-// that nobody is offered; in one of the last value of each key it takes none, and is not its key's last.
+// sessions are ignored; streams do not get what is published to a few, and no [History] has it.
 func (t Topic[T]) Only(s ...*Session) Target[T] {
 	return Target[T]{st: t.st, only: subscribers(make([]uint64, 0, len(s)), t.st, s)}
 }

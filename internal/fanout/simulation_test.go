@@ -350,9 +350,16 @@ func (m *simMember) admits(v simValue) bool {
 func (t *simTopic) replay(n int) (indices []int) {
 	n = min(n, t.cfg.History)
 	seen := make(map[int]bool)
+	aside := 0
 	for i := len(t.values) - 1; i >= 0 && len(indices) < n; i-- {
 		v := t.values[i]
-		if t.cfg.HistoryByKey && (v.only != nil || seen[v.key]) { // what a few were told is not the state of its key
+		if v.only != nil { // what a few were told is no history, but in the end it takes the place
+			if aside++; !t.cfg.HistoryByKey && aside > 8*t.cfg.History {
+				break
+			}
+			continue
+		}
+		if t.cfg.HistoryByKey && seen[v.key] {
 			continue
 		}
 		seen[v.key] = true

@@ -12,7 +12,7 @@ type keyHistory struct {
 	n           int
 }
 
-// Replay returns up to n of the newest entries of the history, as it is at now, oldest first, and the head at that very moment: a
+// Replay returns up to n of the newest entries without Only of the history, as it is at now, oldest first, and the head at that very moment: a
 // reader that takes the entries and starts at from misses nothing and sees nothing twice. With Config.HistoryByKey they are the
 // newest entries of as many keys. The caller sees to it that from is not trimmed before the reader's claim is known.
 func (l *Log) Replay(n int, now time.Time) (entries []*Entry, from uint64) {
@@ -24,11 +24,14 @@ func (l *Log) Replay(n int, now time.Time) (entries []*Entry, from uint64) {
 	}
 	l.expireLocked(head, now)
 	if l.ringHistory() {
-		start := l.floor
-		if head-start > uint64(n) {
-			start = head - uint64(n)
+		start := head
+		for found := 0; start > l.floor && found < n; {
+			if start--; l.ring.at(start).Only == nil {
+				found++
+			}
 		}
-		return l.ring.copyTo(nil, start, head), head
+		entries = l.ring.copyTo(nil, start, head)
+		return slices.DeleteFunc(entries, aside), head
 	}
 	if n = min(n, l.keyed.n); n == 0 {
 		return nil, head
@@ -42,6 +45,9 @@ func (l *Log) Replay(n int, now time.Time) (entries []*Entry, from uint64) {
 	slices.Reverse(entries)
 	return entries, head
 }
+
+// aside reports whether e is for a few, and so no history that others are to be told.
+func aside(e *Entry) bool { return e.Only != nil }
 
 // Expire lets go of history that is older than Config.HistoryAge at now. It returns when the next entry will be that old, the
 // zero time when none will.
@@ -73,13 +79,29 @@ func (l *Log) oldestLocked(head uint64) *Entry {
 // giveUpLocked lets go of the oldest entry of the history, which there is.
 func (l *Log) giveUpLocked(head uint64) {
 	if l.ringHistory() {
-		l.floor++
+		l.raiseFloorLocked()
+		l.skipAsideLocked(head)
 		l.dropLocked(head)
 		return
 	}
 	id := l.keyed.first
 	l.unlistLocked(id)
 	l.slots.unkeep(id)
+}
+
+// raiseFloorLocked takes the first entry out of the ring's history.
+func (l *Log) raiseFloorLocked() {
+	if aside(l.ring.at(l.floor)) {
+		l.aside--
+	}
+	l.floor++
+}
+
+// skipAsideLocked takes out of the ring's history what stands before all that is for everybody.
+func (l *Log) skipAsideLocked(head uint64) {
+	for l.floor < head && aside(l.ring.at(l.floor)) {
+		l.raiseFloorLocked()
+	}
 }
 
 func (l *Log) expireLocked(head uint64, now time.Time) {
@@ -110,6 +132,10 @@ func (l *Log) setNewestLocked(id uint32, e *Entry) {
 	l.listLocked(id)
 }
 
+// asideLimit is how many entries for a few the ring's history may hold for each of Config.History. Beyond that they push
+// out what is for everybody, or a history of one could keep as many as the log has room for.
+const asideLimit = 8
+
 // boundHistoryLocked gives up the oldest of the history until what is left is within Config.History and, together with the
 // claims, within the bounds of the log.
 func (l *Log) boundHistoryLocked(head uint64) {
@@ -117,10 +143,15 @@ func (l *Log) boundHistoryLocked(head uint64) {
 		return
 	}
 	if l.ringHistory() {
-		for head-l.floor > uint64(l.cfg.History) || l.tail < l.low && l.overLocked(head) {
+		l.skipAsideLocked(head)
+		for {
+			n := head - l.floor
+			if n-l.aside <= uint64(l.cfg.History) && l.aside <= asideLimit*uint64(l.cfg.History) && !(l.tail < l.low && l.overLocked(head)) {
+				l.dropLocked(head)
+				return
+			}
 			l.giveUpLocked(head)
 		}
-		return
 	}
 	for l.keyed.n > l.cfg.History {
 		l.giveUpLocked(head)

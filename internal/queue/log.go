@@ -13,7 +13,7 @@ type Config struct {
 	MaxBytes   int64 // their sizes
 	MaxKeys    int   // keys that entries claimed by readers, or lines, use
 
-	History      int           // newest entries kept for Replay; 0: none
+	History      int           // newest entries without Only kept for Replay; 0: none
 	HistoryAge   time.Duration // and not older than this; 0: of any age
 	HistoryByKey bool          // History counts keys, and the newest entry without Only of each is kept; entries without a key are of one key
 
@@ -40,6 +40,7 @@ type Log struct {
 	tail  uint64 // min(low, floor) when the ring holds history, else low
 	low   uint64
 	floor uint64 // the ring's history is [floor, head); may be above low
+	aside uint64 // entries with Only in it
 	cum   int64  // sizes of everything ever appended
 	slots table
 	keyed keyHistory // used when cfg.HistoryByKey
@@ -80,8 +81,11 @@ func (l *Log) Append(e *Entry) error {
 	head++
 
 	l.slots.claim(id)
-	if e.Only == nil || !l.cfg.HistoryByKey { // what a few are told is not the state of its key
+	if !aside(e) || !l.cfg.HistoryByKey { // what a few are told is not the state of its key
 		l.setNewestLocked(id, e)
+	}
+	if aside(e) && l.ringHistory() {
+		l.aside++
 	}
 	l.boundHistoryLocked(head)
 	// The entry is the readers' with this store, and not before.

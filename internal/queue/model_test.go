@@ -116,15 +116,41 @@ func (m *logModel) append(e *Entry) error {
 	if !aside {
 		m.history = append(m.history, e)
 	}
-	m.history = m.history[max(0, len(m.history)-c.History):]
+	m.skip()
+	for m.public() > c.History || len(m.history)-m.public() > 8*c.History {
+		m.drop()
+	}
 	for len(m.history) > 0 && int(m.history[0].Offset) < m.low {
 		n, bytes := m.bounded()
 		if (c.MaxEntries <= 0 || n <= c.MaxEntries) && (c.MaxBytes <= 0 || bytes <= c.MaxBytes) {
 			break
 		}
-		m.history = m.history[1:]
+		m.drop()
 	}
 	return nil
+}
+
+// public returns how many entries of the history are for everybody.
+func (m *logModel) public() (n int) {
+	for _, e := range m.history {
+		if e.Only == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// drop gives up the oldest of the history.
+func (m *logModel) drop() {
+	m.history = m.history[1:]
+	m.skip()
+}
+
+// skip gives up what is for a few and older than all that is for everybody.
+func (m *logModel) skip() {
+	for len(m.history) > 0 && m.history[0].Only != nil {
+		m.history = m.history[1:]
+	}
 }
 
 func (m *logModel) expire(now time.Time) time.Time {
@@ -132,7 +158,7 @@ func (m *logModel) expire(now time.Time) time.Time {
 		return time.Time{}
 	}
 	for len(m.history) > 0 && now.Sub(time.Unix(0, m.history[0].Time)) >= m.cfg.HistoryAge {
-		m.history = m.history[1:]
+		m.drop()
 	}
 	if len(m.history) == 0 {
 		return time.Time{}
@@ -292,7 +318,8 @@ func runLog(t *testing.T, data []byte) {
 		case 13:
 			n := in.next(16)
 			m.expire(time.Now())
-			want := m.history[max(0, len(m.history)-n):]
+			want := slices.DeleteFunc(slices.Clone(m.history), func(e *Entry) bool { return e.Only != nil })
+			want = want[max(0, len(want)-n):]
 			got, from := l.Replay(n, time.Now())
 			if !slices.Equal(got, want) || from != uint64(len(m.all)) {
 				if n > 0 || len(got) > 0 {
