@@ -37,9 +37,9 @@ func TestClaimKeepsEntries(t *testing.T) {
 	})
 }
 
-// TestClaimOfOwnedMember has a pass meet a member that is owned and stays so until the pass has ended and the next
+// TestPitfall57ClaimOfOwnedMember has a pass meet a member that is owned and stays so until the pass has ended and the next
 // values came: its entries are still there.
-func TestClaimOfOwnedMember(t *testing.T) {
+func TestPitfall57ClaimOfOwnedMember(t *testing.T) {
 	e := New(Config{})
 	topic := newTopic(e)
 	a, b := newClient(e), newClient(e)

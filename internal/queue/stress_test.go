@@ -96,7 +96,7 @@ func TestLogStress(t *testing.T) {
 
 // A visitor that loads the clock first and then looks at all logs and the mailbox never sees an effect without its cause: a value
 // whose publish began after another publish had returned.
-func TestClockBound(t *testing.T) {
+func TestPitfall58ClockBound(t *testing.T) {
 	const rounds = 5000
 	clock := new(atomic.Uint64)
 	a, b := NewLog(Config{Clock: clock}), NewLog(Config{Clock: clock})
