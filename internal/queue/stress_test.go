@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -98,49 +99,57 @@ func TestLogStress(t *testing.T) {
 // whose publish began after another publish had returned.
 func TestPitfall58ClockBound(t *testing.T) {
 	const rounds = 5000
-	clock := new(atomic.Uint64)
-	a, b := NewLog(Config{Clock: clock}), NewLog(Config{Clock: clock})
-	m := NewMailbox(0, 0, clock)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for range rounds {
-			// a, then b, then the mailbox, each after the other has returned
-			if err := errors.Join(a.Append(&Entry{}), b.Append(&Entry{}), m.Push(&Entry{})); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	wg.Go(func() {
-		var fromA, fromB, sent uint64 // what was written up to here, by log
-		for sent < rounds {
-			now := clock.Load()
-			// The last first: the worst order a visit could look in.
-			for e := m.Peek(); e != nil && e.Stamp <= now; e = m.Peek() {
-				m.Pop()
-				sent++
-			}
-			for _, e := range b.Read(nil, fromB, b.Head()) {
-				if e.Stamp > now {
-					break
+	for _, beside := range []bool{false, true} { // publish while the visitor is between two looks, or at any time
+		t.Run(fmt.Sprint(beside), func(t *testing.T) {
+			clock := new(atomic.Uint64)
+			a, b := NewLog(Config{Clock: clock}), NewLog(Config{Clock: clock})
+			m := NewMailbox(0, 0, clock)
+			publish := func() { // each after the other has returned
+				if err := errors.Join(a.Append(&Entry{}), b.Append(&Entry{}), m.Push(&Entry{})); err != nil {
+					t.Error(err)
 				}
-				fromB++
 			}
-			for _, e := range a.Read(nil, fromA, a.Head()) {
-				if e.Stamp > now {
-					break
+			between := publish
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			if beside {
+				between = runtime.Gosched
+				wg.Go(func() {
+					for range rounds {
+						publish()
+					}
+				})
+			}
+			read := func(l *Log, from, now uint64) uint64 {
+				for _, e := range l.Read(nil, from, l.Head()) {
+					if e.Stamp > now {
+						break
+					}
+					from++
 				}
-				fromA++
+				l.Trim(from)
+				return from
 			}
-			if fromA < fromB || fromB < sent {
-				t.Errorf("saw %d, %d, %d of values published in this order", fromA, fromB, sent)
-				return
+			var fromA, fromB, sent uint64 // what was written up to here, by log
+			for sent < rounds {
+				// The first first: the worst order to look in, since the others have gone on by the time it is their turn.
+				now := clock.Load()
+				fromA = read(a, fromA, now)
+				between()
+				fromB = read(b, fromB, now)
+				between()
+				for e := m.Peek(); e != nil && e.Stamp <= now; e = m.Peek() {
+					m.Pop()
+					sent++
+				}
+				if fromA < fromB || fromB < sent {
+					t.Errorf("saw %d, %d, %d of values published in this order", fromA, fromB, sent)
+					return
+				}
+				between()
 			}
-			a.Trim(fromA)
-			b.Trim(fromB)
-			runtime.Gosched()
-		}
-	})
-	wg.Wait()
+		})
+	}
 }
 
 // Coalescing readers that take what they see into lines of slots: while a line holds a slot it stands for one key.
