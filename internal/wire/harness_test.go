@@ -29,6 +29,9 @@ var kinds = []string{"tcp", "tls", "mem"}
 // writeKinds has net.Pipe too, which has no buffer at all: nobody can write to it before the other end reads.
 var writeKinds = append([]string{"pipe"}, kinds...)
 
+// fakeKinds are those that work in fake time.
+var fakeKinds = []string{"mem", "pipe"}
+
 func each(t *testing.T, f func(t *testing.T, kind string)) { over(t, kinds, f) }
 
 func over(t *testing.T, kinds []string, f func(t *testing.T, kind string)) {

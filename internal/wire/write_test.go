@@ -117,7 +117,7 @@ func TestCloseNowWakesWriteAll(t *testing.T) {
 }
 
 func TestCloseNowWakesWriteAllInFakeTime(t *testing.T) {
-	for _, kind := range []string{"mem", "pipe"} {
+	for _, kind := range fakeKinds {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, _ := connect(t, kind, Options{}, "", "")
@@ -215,7 +215,7 @@ func TestTryWriteAllocs(t *testing.T) {
 
 // An idle connection has no goroutine.
 func TestIdleConnHasNoGoroutine(t *testing.T) {
-	for _, kind := range []string{"mem", "pipe"} {
+	for _, kind := range fakeKinds {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, p := connect(t, kind, Options{}, "", "")
