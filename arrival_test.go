@@ -222,17 +222,18 @@ func TestBlockWaits(t *testing.T) {
 	})
 }
 
-// 1,000 keys in turn at 10,000 a second, to a session that is allowed 20 a second and to one that takes half of it all:
+// 1,000 keys in turn, to a reader that is allowed 20 of the 1,000 a second, and to one that takes half of 10,000 a second:
 // every key comes at least once among 1,000 values.
-func TestNoKeyStarves(t *testing.T) {
+func TestPitfall19NoKeyStarves(t *testing.T) {
 	const keys = 1000
 	for name, tt := range map[string]struct {
 		policy wshub.Policy
 		rounds int
+		every  time.Duration // ten values
 		read   time.Duration // between two reads, 0: at once
 	}{
-		"rate":       {wshub.Coalesce().With(wshub.Rate(20, 1)), 1500, 0},
-		"half speed": {wshub.Coalesce(), 20, 200 * time.Microsecond},
+		"rate":       {wshub.Coalesce().With(wshub.Rate(20, 1)), 150, 10 * time.Millisecond, 0},
+		"half speed": {wshub.Coalesce(), 20, time.Millisecond, 200 * time.Microsecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -254,7 +255,7 @@ func TestNoKeyStarves(t *testing.T) {
 					for key := range keys {
 						publish(t, topic, [2]int{key, round})
 						if key%10 == 9 {
-							time.Sleep(time.Millisecond)
+							time.Sleep(tt.every)
 						}
 					}
 				}

@@ -38,8 +38,8 @@ func farewells(t *testing.T, start time.Time, ss []*wshub.Session) []time.Durati
 }
 
 // Drain asks the sessions to go one after the other, active and idle ones alike, in random order, evenly over the spread
-// and not in step. Each gets what is pending and 1001; everything else goes on. Pitfalls 25 and 27.
-func TestDrainPacesItsCloses(t *testing.T) {
+// and not in step. Each gets what is pending and 1001; everything else goes on.
+func TestPitfall27DrainPacesItsCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t)
 		events := h.Events(t.Context(), wshub.Policy{})
@@ -170,8 +170,8 @@ func TestDrainFlushes(t *testing.T) {
 	})
 }
 
-// In any order, twice, before the first session and beside each other: defined, and nothing hangs. Pitfall 26.
-func TestDrainAnyTime(t *testing.T) {
+// In any order, twice, before the first session and beside each other: defined, and nothing hangs.
+func TestPitfall26DrainAnyTime(t *testing.T) {
 	drain := func(t *testing.T, h *wshub.Hub, want time.Duration) {
 		t.Helper()
 		start := time.Now()
@@ -243,7 +243,7 @@ func TestDrainAnyTime(t *testing.T) {
 }
 
 // A Shutdown or Close beside Drain ends its settling and its pace at once.
-func TestDrainBesideShutdown(t *testing.T) {
+func TestPitfall26DrainBesideShutdown(t *testing.T) {
 	for _, at := range []time.Duration{0, settle / 2, settle + spread/2} {
 		for name, end := range map[string]func(*wshub.Hub) error{
 			"Shutdown": func(h *wshub.Hub) error { return h.Shutdown(context.Background()) },
@@ -348,8 +348,8 @@ func TestDrainWithStubbornSessionFunc(t *testing.T) {
 	})
 }
 
-// An upgrade under way is either counted, and asked to go, or refused: pitfalls 26 and 27.
-func TestDrainDuringUpgrades(t *testing.T) {
+// An upgrade under way is either counted, and asked to go, or refused.
+func TestPitfall27DrainDuringUpgrades(t *testing.T) {
 	for _, spread := range []time.Duration{0, 50 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			for i := range 20 {
@@ -406,7 +406,7 @@ func (w slowHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // An upgrade that has gone too far to be refused is waited for and asked to go, whenever it becomes a session.
-func TestDrainAsksLateUpgrades(t *testing.T) {
+func TestPitfall27DrainAsksLateUpgrades(t *testing.T) {
 	for _, after := range []time.Duration{spread / 2, 2 * spread} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHub(t, wshub.WithDrain(0, spread))

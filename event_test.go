@@ -133,7 +133,7 @@ func TestEventReaderCallsBack(t *testing.T) {
 }
 
 // The last events of a hub that shuts down reach a reader that reads.
-func TestEventsOfShutdown(t *testing.T) {
+func TestPitfall25EventsOfShutdown(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t)
 		events := h.Events(t.Context(), Policy{})

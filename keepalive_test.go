@@ -92,7 +92,7 @@ func TestKeepAliveSparesPausedReading(t *testing.T) {
 }
 
 // A hub without sessions has no timer, and sessions that begin together are not pinged together.
-func TestKeepAliveSweepIsSpread(t *testing.T) {
+func TestPitfall28SweepIsSpread(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t, WithKeepAlive(32*time.Second, 32*time.Second))
 		if h.keepAlive.armed {

@@ -15,7 +15,7 @@ import (
 )
 
 // Every client sees 1001, after what was pending for it.
-func TestShutdown(t *testing.T) {
+func TestPitfall25ShutdownEndsAll(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t)
 		var clients []*wshubtest.Client
@@ -75,7 +75,7 @@ func TestShutdownLetsSessionFuncsFinish(t *testing.T) {
 	})
 }
 
-func TestShutdownAnyTime(t *testing.T) {
+func TestPitfall26ShutdownAnyTime(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t)
 		for range 3 { // before the first session, and again
@@ -117,7 +117,7 @@ func TestShutdownAnyTime(t *testing.T) {
 }
 
 // An upgrade in flight is either counted, and then sees 1001, or refused.
-func TestShutdownDuringUpgrades(t *testing.T) {
+func TestPitfall26ShutdownDuringUpgrades(t *testing.T) {
 	in(t, func(t *testing.T) {
 		for i := range 20 {
 			h := newHub(t, Authenticate(func(*http.Request) (Identity, error) {
@@ -154,7 +154,7 @@ func TestShutdownDuringUpgrades(t *testing.T) {
 }
 
 // ctx bounds Shutdown; what is left is closed at once.
-func TestShutdownBoundedByContext(t *testing.T) {
+func TestPitfall25ShutdownBoundedByContext(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t)
 		release := make(chan struct{})

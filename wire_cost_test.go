@@ -20,7 +20,7 @@ import (
 )
 
 // One frame published to 1,000 sessions that negotiated compression is deflated once.
-func TestDeflatedOnce(t *testing.T) {
+func TestPitfall24DeflatedOnce(t *testing.T) {
 	h := newHub(t, wshub.WithCompression(64))
 	topic := newTopic[string](t, h, "texts", wshub.Policy{})
 	ss, cc := sessions(t, h, 1000, wshubtest.WithCompression())
@@ -307,7 +307,7 @@ func want(ok bool) error {
 }
 
 // Bytes that were passed in are the caller's again when the call has returned.
-func TestBytesAreCopied(t *testing.T) {
+func TestPitfall22BytesAreCopied(t *testing.T) {
 	h := newHub(t)
 	topic := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
 	ss, cc := sessions(t, h, 1)
