@@ -186,7 +186,7 @@ func (o *hooks) Failed(err error) {
 	s := (*Session)(o)
 	var p *fanout.PanicError
 	if errors.As(err, &p) {
-		s.hub.logPanic("filter", s, p.Value, p.Stack)
+		s.hub.logFilter(s, p)
 		err = panicError(p.Value)
 		s.emit(Event{Kind: EventError, Cause: err})
 		s.expel(verdict{code: StatusInternalError, reason: "internal error", cause: err})

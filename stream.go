@@ -172,7 +172,7 @@ func (c *streamCore) Failed(err error) {
 	if !errors.As(err, &p) {
 		return
 	}
-	c.hub.logPanic("filter", nil, p.Value, p.Stack)
+	c.hub.logFilter(nil, p)
 	err = panicError(p.Value)
 	c.hub.emit(Event{Kind: EventError, Cause: err})
 	c.end(err)

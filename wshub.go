@@ -250,15 +250,24 @@ func randomNode() string { return rand.Text()[:12] }
 
 // log writes to the hub's logger, once a minute at most for each cause.
 func (h *Hub) log(cause string, level slog.Level, msg string, args ...any) {
+	if write := h.line(cause, level, msg, args...); write != nil {
+		write()
+	}
+}
+
+// line returns what writes a line to the hub's logger, or nil when the cause has had its line of the minute.
+func (h *Hub) line(cause string, level slog.Level, msg string, args ...any) (write func()) {
 	if !h.opts.logger.Enabled(context.Background(), level) {
-		return
+		return nil
 	}
-	if ok, left := h.logs.allow(cause, time.Now()); ok {
-		if left > 0 {
-			args = append(args, "suppressed", left)
-		}
-		h.opts.logger.Log(context.Background(), level, msg, args...)
+	ok, left := h.logs.allow(cause, time.Now())
+	if !ok {
+		return nil
 	}
+	if left > 0 {
+		args = append(args, "suppressed", left)
+	}
+	return func() { h.opts.logger.Log(context.Background(), level, msg, args...) }
 }
 
 // panicError is what a panic in user code becomes.
@@ -271,9 +280,30 @@ func panicError(value any) error {
 
 // logPanic logs a panic in user code. s may be nil.
 func (h *Hub) logPanic(where string, s *Session, value any, stack []byte) {
+	if write := h.panicLine(where, s, value, stack); write != nil {
+		write()
+	}
+}
+
+func (h *Hub) panicLine(where string, s *Session, value any, stack []byte) (write func()) {
 	args := []any{"where", where, "panic", value, "stack", string(stack)}
 	if s != nil {
 		args = append(args, "session", s.id)
 	}
-	h.log("panic in "+where, slog.LevelError, "panic", args...)
+	return h.line("panic in "+where, slog.LevelError, "panic", args...)
+}
+
+// logFilter logs the panic of a filter and does not wait for it: the caller is a worker, and a logger may block.
+func (h *Hub) logFilter(s *Session, p *fanout.PanicError) {
+	write := h.panicLine("filter", s, p.Value, p.Stack)
+	switch {
+	case write == nil:
+	case h.tasks.enter():
+		go func() { // owner: the hub; ends when the line is written
+			defer h.tasks.leave()
+			write()
+		}()
+	default: // closed: nobody waits for the worker any more
+		write()
+	}
 }
