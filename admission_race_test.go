@@ -281,7 +281,7 @@ func TestKickDuringAccept(t *testing.T) {
 
 // A join in the midst of the session's end fails, or is undone and told of, also when whoever has closed the session has not
 // come to sealing it.
-func TestJoinDuringEnd(t *testing.T) {
+func TestPitfall02JoinDuringEnd(t *testing.T) {
 	h := newHub(t, WithMember(func(*Session) any { return 1 }))
 	var topics []Topic[string]
 	for i := range 4 {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/wshub-go/wshub/internal/queue"
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
@@ -170,31 +171,62 @@ func TestUserSendReachesTheRestFirst(t *testing.T) {
 	})
 }
 
-// A fresh session misses nothing that is sent to everyone after Accept has returned.
-func TestEveryoneFromAcceptOn(t *testing.T) {
+// onlooker is a member of everyone that takes what it is sent at once: a hundred thousand of them are cheap.
+type onlooker struct{ observing }
+
+func (*onlooker) TryPut(*queue.Entry) bool { return true }
+
+// A fresh session misses nothing that is sent to everyone after Accept has returned, or from its SessionFunc or by who
+// hears that it is connected, also while the workers are busy with 100,000 others.
+func TestPitfall04FreshSessionMissesNothing(t *testing.T) {
 	in(t, func(t *testing.T) {
-		h := newHub(t)
-		for range 50 {
-			wshubtest.Dial(t, h.Handler(idle))
+		h := newHub(t, WithPolicy(Evict(1024, time.Hour)))
+		for range 100_000 {
+			o := new(onlooker)
+			if _, err := h.everyone.Join(h.engine.NewFeed(o, o), h.rule, nil, 0); err != nil {
+				t.Fatal(err)
+			}
 		}
-		for range 50 {
-			c := wshubtest.Dial(t, handlerFunc(func(s *Session, err error) {
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if err := h.Everyone().Send(context.Background(), Text(s.ID())); err != nil {
-					t.Error(err)
-				}
-			}, h))
-			m, ok := c.Next()
-			if !ok {
-				t.Fatal("missed it")
+		send := func(text string) {
+			if err := h.Everyone().Send(context.Background(), Text(text)); err != nil {
+				t.Error(err)
 			}
-			if _, ok := h.Session(string(m.Data)); !ok {
-				t.Errorf("got %q", m.Data)
+		}
+		events := h.Events(t.Context(), Policy{})
+		byHand := handlerFunc(func(s *Session, err error) {
+			if err != nil {
+				t.Error(err)
+				return
 			}
-			c.Close(1000, "")
+			send("hello")
+		}, h)
+		served := h.Handler(func(ctx context.Context, s *Session) error {
+			send("hello")
+			return idle(ctx, s)
+		})
+		heard := h.Handler(func(ctx context.Context, s *Session) error {
+			for e := range events.C() {
+				if e.Kind == EventConnected && e.Session == s.ID() {
+					break
+				}
+			}
+			send("hello")
+			return idle(ctx, s)
+		})
+		wshubtest.Dial(t, h.Handler(idle))
+		synctest.Wait()
+		for i, handler := range []http.Handler{byHand, served, heard} {
+			send("before") // the workers begin
+			c := wshubtest.Dial(t, handler)
+			for {
+				m, ok := c.Next()
+				if !ok {
+					t.Fatalf("session %d missed it", i)
+				}
+				if string(m.Data) == "hello" {
+					break
+				}
+			}
 		}
 	})
 }

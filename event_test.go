@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +19,7 @@ import (
 )
 
 // The events of each session come in order, whatever the sessions do at once.
-func TestEventsInOrder(t *testing.T) {
+func TestPitfall07EventsInOrder(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t)
 		events := h.Events(t.Context(), Policy{})
@@ -74,6 +76,107 @@ func TestEventsInOrder(t *testing.T) {
 	})
 }
 
+// checkOrder fails the test unless the events of one session are in order: connected, joined and left by turns for each
+// topic, disconnected.
+func checkOrder(t *testing.T, list []Event) {
+	t.Helper()
+	id := list[0].Session
+	if list[0].Kind != EventConnected || list[len(list)-1].Kind != EventDisconnected {
+		t.Errorf("session %s: from %v to %v", id, list[0].Kind, list[len(list)-1].Kind)
+	}
+	var member []string
+	for i, e := range list {
+		at := slices.Index(member, e.Topic)
+		switch {
+		case e.Kind == EventJoined && at < 0:
+			member = append(member, e.Topic)
+		case e.Kind == EventLeft && at >= 0:
+			member = slices.Delete(member, at, at+1)
+		case e.Kind == EventJoined, e.Kind == EventLeft, e.Kind == EventConnected && i > 0, e.Kind == EventDisconnected && i < len(list)-1:
+			t.Errorf("session %s: %v %s", id, e.Kind, e.Topic)
+		}
+	}
+	if len(member) != 0 {
+		t.Errorf("session %s is still in %q", id, member)
+	}
+}
+
+// They keep the order of what has happened also when several goroutines join and leave for one session, and it ends in
+// their midst: readers and observers are told the same, of each join and leave that was no error.
+func TestPitfall07EventsKeepTheirOrder(t *testing.T) {
+	in(t, func(t *testing.T) {
+		var observed []Event
+		note := func(e Event) { observed = append(observed, e) }
+		h := newHub(t, WithObserver(Observer{Connected: note, Joined: note, Left: note, Disconnected: note}))
+		events := h.Events(t.Context(), DropOldest(60_000))
+		var topics []Topic[string]
+		for i := range 2 {
+			topic, err := NewTopic[string](h, fmt.Sprint("topic", i), Policy{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			topics = append(topics, topic)
+		}
+		joins := map[string]*atomic.Int64{}
+		for i := range 40 {
+			var c *wshubtest.Client
+			var busy sync.WaitGroup
+			arrived := make(chan *Session, 1)
+			c = wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
+				arrived <- s
+				busy.Wait()
+				return nil
+			}))
+			s, n := <-arrived, new(atomic.Int64)
+			joins[s.ID()] = n
+			for range 4 {
+				busy.Go(func() {
+					for range 30 {
+						for _, topic := range topics {
+							if topic.Join(context.Background(), s) == nil {
+								n.Add(1)
+							}
+							runtime.Gosched()
+							topic.Leave(s)
+						}
+					}
+				})
+			}
+			if i%2 == 0 {
+				s.Close(1000, "")
+			} else {
+				c.Abort()
+			}
+			<-s.Done()
+			busy.Wait()
+		}
+		synctest.Wait()
+		told := taken(events, EventConnected, EventJoined, EventLeft, EventDisconnected)
+		if !slices.Equal(told, observed) {
+			t.Errorf("%d events are told, %d observed", len(told), len(observed))
+		}
+		of := map[string][]Event{}
+		for _, e := range told {
+			of[e.Session] = append(of[e.Session], e)
+		}
+		if len(of) != len(joins) {
+			t.Errorf("events of %d sessions, want %d", len(of), len(joins))
+		}
+		for id, list := range of {
+			checkOrder(t, list)
+			joined := int64(0)
+			for _, e := range list {
+				if e.Kind == EventJoined {
+					joined++
+				}
+			}
+			if want := joins[id].Load(); joined != want {
+				t.Errorf("%s: %d joins are told, want %d", id, joined, want)
+			}
+		}
+	})
+}
+
 func TestEventFields(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t, Authenticate(byQuery))
@@ -98,7 +201,7 @@ func TestEventFields(t *testing.T) {
 }
 
 // A reader that calls the hub back, from each event, neither deadlocks nor recurses.
-func TestEventReaderCallsBack(t *testing.T) {
+func TestPitfall06EventReaderCallsBack(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t)
 		events := h.Events(t.Context(), Policy{})
@@ -175,7 +278,7 @@ func TestEventKindString(t *testing.T) {
 }
 
 // Events do not wait, so a reader with Block is given up, and takes nothing from the others.
-func TestEventsDoNotBlock(t *testing.T) {
+func TestPitfall06EventsDoNotBlock(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t, WithPolicy(Block(2, time.Second)))
 		stuck := h.Events(t.Context(), Policy{})
@@ -208,7 +311,7 @@ func TestEventsDoNotBlock(t *testing.T) {
 }
 
 // Whoever goes on with a session that has ended does not bring it back: its EventDisconnected is the last of it.
-func TestNothingFollowsDisconnected(t *testing.T) {
+func TestPitfall07NothingFollowsDisconnected(t *testing.T) {
 	in(t, func(t *testing.T) {
 		debug := NewDebugObserver(io.Discard)
 		h := newHub(t, WithLogger(nil), WithObserver(debug.Observer()))
@@ -246,7 +349,7 @@ func TestNothingFollowsDisconnected(t *testing.T) {
 }
 
 // A session is a member of everyone before it is announced: what happens to it by then is told afterwards.
-func TestNothingPrecedesConnected(t *testing.T) {
+func TestPitfall07NothingPrecedesConnected(t *testing.T) {
 	// Clients that drop their connections at once come faster than upgrades end.
 	h := newHub(t, WithPolicy(Evict(1, 0)), WithLimits(Limits{Upgrades: 1 << 20}))
 	events := h.Events(context.Background(), Evict(60_000, time.Minute))

@@ -160,7 +160,7 @@ func TestContextOutlivesRequest(t *testing.T) {
 }
 
 // Limits hold exactly under concurrent dials, and come back when sessions end.
-func TestLimitsUnderConcurrentDials(t *testing.T) {
+func TestPitfall03LimitsUnderParallelDials(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		limits Limits
@@ -294,7 +294,7 @@ func TestSetUser(t *testing.T) {
 }
 
 // SetUser that races the end never puts a session back into the index.
-func TestSetUserRacesTheEnd(t *testing.T) {
+func TestPitfall01SetUserRacesTheEnd(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t, WithLimits(Limits{SessionsPerUser: 1}))
 		for i := range 50 {

@@ -88,7 +88,7 @@ func in(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
-func TestPeerCloses(t *testing.T) {
+func TestPitfall08PeerCloses(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		code int
@@ -284,7 +284,7 @@ func TestCloseIsBounded(t *testing.T) {
 }
 
 // A client that takes nothing fails the session within the write timeout, and wakes who sends to it.
-func TestStalledClientWakesSenders(t *testing.T) {
+func TestPitfall05StalledClientWakesSenders(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t, WithWriteTimeout(3*time.Second))
 		c := wshubtest.Dial(t, h.Handler(waiting), wshubtest.WithBuffer(1024))

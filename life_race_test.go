@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,24 +183,7 @@ func TestLivesRace(t *testing.T) {
 				if id == "" {
 					continue
 				}
-				if list[0].Kind != EventConnected || list[len(list)-1].Kind != EventDisconnected {
-					t.Errorf("session %s: from %v to %v", id, list[0].Kind, list[len(list)-1].Kind)
-				}
-				var member []string
-				for _, e := range list {
-					at := slices.Index(member, e.Topic)
-					switch {
-					case e.Kind == EventJoined && at < 0:
-						member = append(member, e.Topic)
-					case e.Kind == EventLeft && at >= 0:
-						member = slices.Delete(member, at, at+1)
-					case e.Kind == EventJoined, e.Kind == EventLeft:
-						t.Errorf("session %s: %v %s", id, e.Kind, e.Topic)
-					}
-				}
-				if len(member) != 0 {
-					t.Errorf("session %s is still in %q", id, member)
-				}
+				checkOrder(t, list)
 			}
 		})
 	}

@@ -72,7 +72,7 @@ func TestObserver(t *testing.T) {
 }
 
 // An observer that hangs delays neither sessions nor publishers nor other observers. It misses the oldest events.
-func TestObserverHangs(t *testing.T) {
+func TestPitfall06ObserverHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var hung, told []wshub.Event
@@ -203,7 +203,7 @@ func TestObserversAfterClose(t *testing.T) {
 }
 
 // An observer may call anything of the hub.
-func TestObserverCallsBack(t *testing.T) {
+func TestPitfall06ObserverCallsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h *wshub.Hub
 		var topic wshub.Topic[string]
