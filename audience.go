@@ -74,7 +74,7 @@ func (h *Hub) To(sessionID string) Audience { return Audience{h: h, kind: oneSes
 func (a Audience) Except(sessions ...*Session) Audience {
 	except := slices.Clone(a.except)
 	for _, s := range sessions {
-		if s != nil && s.hub == a.h {
+		if s != nil && a.h != nil && s.hub == a.h {
 			except = append(except, s.sub.ID())
 		}
 	}
