@@ -324,48 +324,6 @@ func TestSendBoundedByContext(t *testing.T) {
 	})
 }
 
-func TestSendRefusesBadMessages(t *testing.T) {
-	in(t, func(t *testing.T) {
-		h := newHub(t)
-		c := wshubtest.Dial(t, h.Handler(idle))
-		s := only(t, h)
-		for _, to := range []Sender{s, h.Everyone(), h.To(s.ID())} {
-			if err := to.Send(t.Context(), Message{Data: []byte("?")}); !errors.Is(err, ErrKind) {
-				t.Errorf("%v: %v", to, err)
-			}
-			if err := to.Send(t.Context(), Text("\xff")); !errors.Is(err, ErrUTF8) {
-				t.Errorf("%v: %v", to, err)
-			}
-		}
-		if err := s.Send(t.Context(), Text("still there")); err != nil {
-			t.Error(err)
-		}
-		c.ExpectText("still there")
-	})
-}
-
-func TestProtocolErrorsCloseWithCause(t *testing.T) {
-	in(t, func(t *testing.T) {
-		h := newHub(t, WithReadLimit(100))
-		c := wshubtest.Dial(t, h.Handler(idle))
-		s := only(t, h)
-		c.SendText(strings.Repeat("x", 101))
-		c.ExpectClose(1009)
-		<-s.Done()
-		if !errors.Is(s.Err(), ErrTooBig) || !errors.Is(s.Err(), &CloseError{Code: StatusMessageTooBig}) {
-			t.Errorf("Err is %v", s.Err())
-		}
-		c = wshubtest.Dial(t, h.Handler(idle))
-		s = only(t, h)
-		c.SendText("\xff")
-		c.ExpectClose(1007)
-		<-s.Done()
-		if !errors.Is(s.Err(), ErrUTF8) {
-			t.Errorf("Err is %v", s.Err())
-		}
-	})
-}
-
 func TestMessageTimeout(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := newHub(t, WithMessageTimeout(2*time.Second))

@@ -10,7 +10,8 @@ import (
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
-func TestKeepAlive(t *testing.T) {
+// Life is a whole message or control frame, whichever the client sends, and nothing less.
+func TestPitfall14LifeIsWhole(t *testing.T) {
 	const interval, timeout = 10 * time.Second, 4 * time.Second
 	for _, test := range []struct {
 		name  string
@@ -32,6 +33,22 @@ func TestKeepAlive(t *testing.T) {
 				time.Sleep(3 * time.Second)
 			}
 		}, alive: true},
+		{name: "pongs unasked", opts: []wshubtest.DialOption{wshubtest.WithoutPong()}, drive: func(c *wshubtest.Client) {
+			for range 20 {
+				c.SendFrame(true, wshubtest.OpPong, nil)
+				time.Sleep(3 * time.Second)
+			}
+		}, alive: true},
+		{name: "begins only", opts: []wshubtest.DialOption{wshubtest.WithoutPong()}, drive: func(c *wshubtest.Client) {
+			op := wshubtest.OpText
+			for range 20 {
+				if c.TrySendRaw(wshubtest.Frame(false, op, []byte("and so on"))) != nil {
+					break
+				}
+				op = wshubtest.OpContinuation
+				time.Sleep(3 * time.Second)
+			}
+		}},
 		{name: "dribbles", opts: []wshubtest.DialOption{wshubtest.WithoutPong()}, drive: func(c *wshubtest.Client) {
 			f := wshubtest.Frame(true, wshubtest.OpText, make([]byte, 50))
 			for _, b := range f[:6] {
@@ -68,27 +85,94 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// While the handler is busy and reading pauses, the client is not to blame for pongs that nobody reads.
-func TestKeepAliveSparesPausedReading(t *testing.T) {
-	in(t, func(t *testing.T) {
-		h := newHub(t, WithKeepAlive(5*time.Second, time.Second))
-		c := wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
-			s.Messages()
-			time.Sleep(5 * time.Minute)
+// While the handler is busy elsewhere and reading pauses, the client is not to blame for pongs that nobody reads; what it has
+// sent meanwhile is all there.
+func TestPitfall14BusyHandlerIsSpared(t *testing.T) {
+	const sent, busy = 30, 5 * time.Minute // more than wait for the handler
+	received := 0
+	for name, fn := range map[string]SessionFunc{
+		"before it reads": func(_ context.Context, s *Session) error {
+			time.Sleep(busy)
 			for range s.Messages() {
+				received++
 			}
 			return nil
-		}))
-		s := only(t, h)
-		for range 30 {
-			c.SendText("x")
-		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		if s.ended() {
-			t.Errorf("closed: %v", s.Err())
-		}
-	})
+		},
+		"between messages": func(_ context.Context, s *Session) error {
+			for range s.Messages() {
+				if received++; received == 1 {
+					time.Sleep(busy)
+				}
+			}
+			return nil
+		},
+		"Each": Each(func(context.Context, *Session, Message) error {
+			if received++; received == 1 {
+				time.Sleep(busy)
+			}
+			return nil
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				received = 0
+				h := newHub(t, WithKeepAlive(5*time.Second, time.Second))
+				c := wshubtest.Dial(t, h.Handler(fn))
+				s := only(t, h)
+				for range sent {
+					c.SendText("x")
+				}
+				time.Sleep(2 * busy)
+				synctest.Wait()
+				if s.ended() || received != sent {
+					t.Errorf("%v, received %d of %d", s.Err(), received, sent)
+				}
+			})
+		})
+	}
+}
+
+// A client whose queue is full is answered before what waits for it: its pong leaves with the next frame's end.
+func TestPitfall14FullQueueStillGetsItsPong(t *testing.T) {
+	for name, fill := range map[string]func(h *Hub, s *Session) error{
+		"direct": func(_ *Hub, s *Session) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			return s.Send(ctx, Binary(make([]byte, 900)))
+		},
+		"everyone": func(h *Hub, _ *Session) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			return h.Everyone().Send(ctx, Binary(make([]byte, 900)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				h := newHub(t, WithPolicy(Block(200, time.Hour)), WithWriteTimeout(time.Hour), WithKeepAlive(0, 0))
+				var c *wshubtest.Client
+				before, after := 0, 0 // the pong
+				c = wshubtest.Dial(t, h.Handler(idle), wshubtest.WithBuffer(2000), wshubtest.WithOnMessage(func(wshubtest.Message) {
+					if c.Received().Pong == 0 {
+						before++
+					} else {
+						after++
+					}
+				}))
+				s := only(t, h)
+				c.Stall()
+				for fill(h, s) == nil {
+				}
+				c.Ping("here")
+				synctest.Wait()
+				c.Resume()
+				c.ExpectPong("here")
+				synctest.Wait()
+				if before > 4 || after < 100 { // 2 are on their way, and one was begun
+					t.Errorf("%d messages came before the pong, %d after it", before, after)
+				}
+			})
+		})
+	}
 }
 
 // A hub without sessions has no timer, and sessions that begin together are not pinged together.
