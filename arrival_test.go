@@ -1,9 +1,14 @@
 package wshub_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -285,6 +290,150 @@ func TestPitfall19NoKeyStarves(t *testing.T) {
 					if round != tt.rounds-1 {
 						t.Fatalf("the last of key %d is of round %d", key, round)
 					}
+				}
+			})
+		})
+	}
+}
+
+// Publishers of 20 keys stop at any moment: then the last value of each key that was for a session arrives, whatever its
+// rate, filter and exceptions, and whether it reads, stalls or reads in turns. No key ever goes back.
+func TestPitfall19TheLastOfEveryKeyArrives(t *testing.T) {
+	const keys, values = 20, 400
+	odd := func(p price) bool { return p.Value%2 == 1 }
+	for _, p := range []wshub.Policy{
+		{}, wshub.Rate(20, 1), wshub.RateBytes(500, 100), wshub.FlushEvery(100 * time.Millisecond),
+		wshub.FlushEvery(30 * time.Millisecond).With(wshub.Rate(100, 2)),
+	} {
+		for _, where := range []func(price) bool{nil, odd} {
+			t.Run(fmt.Sprint(p, ", filter ", where != nil), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					rng := rand.New(rand.NewPCG(1, 1))
+					h := newHub(t)
+					topic := newTopic(t, h, "prices", wshub.Coalesce(), wshub.KeyBy(price.key))
+					ss, cc := sessions(t, h, 3, wshubtest.WithBuffer(100))
+					join(t, topic.With(p).Where(where), ss...)
+					cc[1].Stall()
+					want := make([]map[string]int, len(ss))
+					for i := range want {
+						want[i] = make(map[string]int)
+					}
+					for i := range values {
+						v := price{fmt.Sprint(rng.IntN(keys)), i}
+						out := rng.IntN(2 * len(ss)) // half of all are for all
+						for j := range ss {
+							if j != out && (where == nil || where(v)) {
+								want[j][v.Symbol] = i
+							}
+						}
+						if out < len(ss) {
+							publish(t, topic.Except(ss[out]), v)
+						} else {
+							publish(t, topic, v)
+						}
+						if i%50 == 20 {
+							cc[2].Stall()
+						} else if i%50 == 40 {
+							cc[2].Resume()
+						}
+						if rng.IntN(3) == 0 {
+							time.Sleep(time.Duration(rng.IntN(10)) * time.Millisecond)
+						}
+					}
+					cc[2].Resume()
+					time.Sleep(5 * time.Second) // less than the write timeout
+					cc[1].Resume()
+					time.Sleep(time.Minute)
+					synctest.Wait()
+					for i, c := range cc {
+						last := make(map[string]int)
+						for _, m := range c.Take() {
+							var v price
+							if err := json.Unmarshal(m.Data, &v); err != nil {
+								t.Fatal(err)
+							}
+							if before, seen := last[v.Symbol]; seen && v.Value <= before {
+								t.Errorf("client %d: key %s went back from %d to %d", i, v.Symbol, before, v.Value)
+							}
+							last[v.Symbol] = v.Value
+						}
+						if !maps.Equal(last, want[i]) {
+							t.Errorf("client %d: the last values are %v, want %v", i, last, want[i])
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// More values, and more bytes, than log, mailbox and connection hold, published without a pause to readers that keep
+// reading, with rests that add up to less than the grace: all of them arrive, in order, by default.
+func TestPitfall20BurstLargerThanEveryBuffer(t *testing.T) {
+	n, limits := 70_000, wshub.Limits{} // beyond the 65,536 values and 64 MiB that a topic keeps
+	if wshub.RaceEnabled {
+		n, limits = 9000, wshub.Limits{Pending: 8192, PendingBytes: 8 << 20}
+	}
+	pad := strings.Repeat("x", 1000)
+	check := func(t *testing.T) func(text string) { // the values, one after the other
+		next := 0
+		t.Cleanup(func() {
+			if next != n {
+				t.Errorf("%d of %d came", next, n)
+			}
+		})
+		return func(text string) {
+			if number, _, _ := strings.Cut(text, " "); number != strconv.Itoa(next) {
+				t.Errorf("value %d is %s", next, number)
+			}
+			if next++; next%(n/100) == 0 {
+				time.Sleep(2 * time.Millisecond)
+			}
+		}
+	}
+	client := func(t *testing.T, h *wshub.Hub) *wshub.Session {
+		next := check(t)
+		ss, _ := sessions(t, h, 1, wshubtest.WithOnMessage(func(m wshubtest.Message) { next(string(m.Data)) }))
+		return ss[0]
+	}
+	for name, begin := range map[string]func(*testing.T, *wshub.Hub) (send func(context.Context, string) error){
+		"topic": func(t *testing.T, h *wshub.Hub) func(context.Context, string) error {
+			topic := newTopic[string](t, h, "texts", wshub.Policy{})
+			join(t, topic, client(t, h))
+			return topic.Publish
+		},
+		"stream": func(t *testing.T, h *wshub.Hub) func(context.Context, string) error {
+			topic := newTopic[string](t, h, "texts", wshub.Policy{})
+			next, s := check(t), topic.Subscribe(t.Context())
+			go func() { // ends with the hub
+				for text := range s.C() {
+					next(text)
+				}
+			}()
+			return topic.Publish
+		},
+		"everyone": func(t *testing.T, h *wshub.Hub) func(context.Context, string) error {
+			client(t, h)
+			return func(ctx context.Context, text string) error { return h.Everyone().Send(ctx, wshub.Text(text)) }
+		},
+		"session": func(t *testing.T, h *wshub.Hub) func(context.Context, string) error {
+			s := client(t, h)
+			return func(ctx context.Context, text string) error { return s.Send(ctx, wshub.Text(text)) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHub(t, wshub.WithLimits(limits))
+				send := begin(t, h)
+				for i := range n {
+					if err := send(t.Context(), fmt.Sprint(i, " ", pad)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if got := h.Stats(); got.Evicted != 0 || got.Topics.Pending+got.Everyone.Pending+got.Direct.Pending != 0 {
+					t.Errorf("%+v", got)
 				}
 			})
 		})

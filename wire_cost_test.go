@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -304,28 +303,4 @@ func want(ok bool) error {
 		return nil
 	}
 	return errors.New("not so")
-}
-
-// Bytes that were passed in are the caller's again when the call has returned.
-func TestPitfall22BytesAreCopied(t *testing.T) {
-	h := newHub(t)
-	topic := newTopic[[]byte](t, h, "bytes", wshub.Policy{})
-	ss, cc := sessions(t, h, 1)
-	join(t, topic, ss...)
-	b := make([]byte, 1<<16)
-	for i := range 20 {
-		for j := range b {
-			b[j] = byte(i)
-		}
-		publish(t, topic, b)
-		if err := ss[0].Send(t.Context(), wshub.Binary(b)); err != nil {
-			t.Fatal(err)
-		}
-		clear(b)
-	}
-	for i := range 20 {
-		want := slices.Repeat([]byte{byte(i)}, len(b))
-		cc[0].ExpectBinary(want)
-		cc[0].ExpectBinary(want)
-	}
 }
