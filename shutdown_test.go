@@ -4,8 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,20 +18,51 @@ import (
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
-// Every client sees 1001, after what was pending for it.
+// Every client sees 1001 after all that was pending for it, whether it reads or is slow; each session leaves its topics and
+// is told of as disconnected; and nothing is counted as there any more.
 func TestPitfall25ShutdownEndsAll(t *testing.T) {
 	in(t, func(t *testing.T) {
+		const n = 20
 		h := newHub(t)
+		topic, err := NewTopic[string](h, "news", Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := h.Events(t.Context(), DropOldest(1000))
+		count := map[EventKind]int{}
+		heard := make(chan struct{})
+		go func() { // ends with the hub
+			defer close(heard)
+			for e := range events.C() {
+				count[e.Kind]++
+				if e.Kind == EventDisconnected && (e.Code != StatusGoingAway || e.Cause != nil) {
+					t.Errorf("disconnected with %d, %v", e.Code, e.Cause)
+				}
+			}
+		}()
 		var clients []*wshubtest.Client
-		for i := range 20 {
+		for i := range n {
 			fn := idle
 			if i%2 == 0 {
 				fn = waiting
 			}
-			clients = append(clients, wshubtest.Dial(t, h.Handler(fn)))
+			var opts []wshubtest.DialOption
+			if i%3 == 0 {
+				opts = append(opts, wshubtest.WithBuffer(10))
+			}
+			clients = append(clients, wshubtest.Dial(t, h.Handler(fn), opts...))
 		}
 		synctest.Wait()
+		for i, c := range clients {
+			if i%3 == 0 { // reads on in the midst of the shutdown
+				c.Stall()
+				time.AfterFunc(200*time.Millisecond, c.Resume)
+			}
+		}
 		for s := range h.Sessions() {
+			if err := topic.Join(t.Context(), s); err != nil {
+				t.Error(err)
+			}
 			if err := s.Send(t.Context(), Text("pending")); err != nil {
 				t.Error(err)
 			}
@@ -35,16 +70,34 @@ func TestPitfall25ShutdownEndsAll(t *testing.T) {
 		if err := h.Everyone().Send(t.Context(), Text("all")); err != nil {
 			t.Error(err)
 		}
+		if err := topic.Publish(t.Context(), "topic"); err != nil {
+			t.Error(err)
+		}
+		if st := h.Stats(); st.Sessions != n || st.Topics.Offered != n || topic.Len() != n || h.Health().Topics != 1 {
+			t.Errorf("before: %+v", st)
+		}
 		if err := h.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 		for _, c := range clients {
 			c.ExpectText("pending")
 			c.ExpectText("all")
+			c.ExpectText("topic")
 			c.ExpectClose(1001)
 		}
-		if st := h.Stats(); st.Sessions != 0 || st.Everyone.Pending != 0 || st.Direct.Pending != 0 || st.Everyone.Sent != 20 || st.Direct.Sent != 20 {
-			t.Errorf("stats: %+v", st)
+		<-heard
+		if want := (map[EventKind]int{EventConnected: n, EventJoined: n, EventLeft: n, EventDisconnected: n}); !maps.Equal(count, want) {
+			t.Errorf("events %v, want %v", count, want)
+		}
+		st := h.Stats()
+		if st.Sessions != 0 || st.Unadmitted != 0 || topic.Len() != 0 || st.Everyone.Pending+st.Direct.Pending+st.Topics.Pending != 0 {
+			t.Errorf("after: %+v, %d members", st, topic.Len())
+		}
+		if st.Everyone.Sent != n || st.Direct.Sent != n || st.Topics.Sent != n {
+			t.Errorf("sent: %+v", st)
+		}
+		if v := h.Health(); v.Sessions != 0 || v.Topics != 0 || v.Upgrades != 0 {
+			t.Errorf("health %+v", v)
 		}
 		if err := h.Everyone().Send(t.Context(), Text("late")); !errors.Is(err, ErrClosed) {
 			t.Errorf("Send after Shutdown: %v", err)
@@ -54,6 +107,54 @@ func TestPitfall25ShutdownEndsAll(t *testing.T) {
 			t.Errorf("an upgrade was answered %v", resp.Status)
 		}
 	})
+}
+
+// Over real sockets, where closing with bytes unread makes the peer lose what it has not read: clients that talk all the
+// time, to handlers that take it or do not, have all that was pending and 1001.
+func TestPitfall25TalkersSeeGoingAway(t *testing.T) {
+	for _, taken := range []bool{true, false} {
+		t.Run(fmt.Sprint("taken ", taken), func(t *testing.T) {
+			const n = 4
+			h := newHub(t)
+			srv := wshubtest.Server(t, h.Handler(func(ctx context.Context, s *Session) error {
+				if taken {
+					return idle(ctx, s)
+				}
+				<-h.Draining()
+				return ErrClosed
+			}))
+			var talk sync.WaitGroup
+			clients := make([]*wshubtest.Client, n)
+			for i := range clients {
+				c := srv.DialTCP()
+				clients[i] = c
+				talk.Go(func() {
+					text := strings.Repeat("talk ", 1000)
+					for c.TrySend(text) == nil {
+					}
+				})
+			}
+			for st := h.Stats(); st.Sessions < n || st.Received < 10*n; st = h.Stats() { // all are in the midst of it
+				runtime.Gosched()
+			}
+			text := strings.Repeat("x", 10_000)
+			for range 20 {
+				if err := h.Everyone().Send(t.Context(), Text(text)); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := h.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for _, c := range clients {
+				for range 20 {
+					c.ExpectText(text)
+				}
+				c.ExpectClose(1001)
+			}
+			talk.Wait()
+		})
+	}
 }
 
 // A SessionFunc may say good-bye.

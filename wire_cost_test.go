@@ -18,23 +18,69 @@ import (
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
-// One frame published to 1,000 sessions that negotiated compression is deflated once.
+// One frame published to 1,000 sessions that negotiated compression, and to others that did not, is deflated once, and only
+// the first get it so. Where nobody negotiated it, or the text is below the threshold, nothing is deflated.
 func TestPitfall24DeflatedOnce(t *testing.T) {
 	h := newHub(t, wshub.WithCompression(64))
 	topic := newTopic[string](t, h, "texts", wshub.Policy{})
-	ss, cc := sessions(t, h, 1000, wshubtest.WithCompression())
-	join(t, topic, ss...)
+	plain, cc := sessions(t, h, 100)
+	join(t, topic, plain...)
+	text, short := strings.Repeat("over and over ", 100), strings.Repeat("x", 63)
 	before := wire.Deflations()
-	text := strings.Repeat("over and over ", 100)
-	publish(t, topic, text)
-	for _, c := range cc {
-		c.ExpectText(text)
-		if n := c.Received().Wire; n > 200 {
-			t.Fatalf("%d bytes came", n)
+	seen := map[*wshubtest.Client]int64{} // bytes
+	expect := func(text string, deflations uint64) {
+		t.Helper()
+		publish(t, topic, text)
+		for _, c := range cc {
+			c.ExpectText(text)
+			n := c.Received().Wire - seen[c]
+			seen[c] += n
+			if small := c.Compressed() && len(text) > 64; (n < 200) != (small || len(text) < 64) {
+				t.Fatalf("%d bytes came, compression negotiated: %v", n, c.Compressed())
+			}
+		}
+		if n := wire.Deflations() - before; n != deflations {
+			t.Errorf("deflated %d times, want %d", n, deflations)
 		}
 	}
-	if n := wire.Deflations() - before; n != 1 {
-		t.Errorf("deflated %d times", n)
+	expect(text, 0)
+	compressed, more := sessions(t, h, 1000, wshubtest.WithCompression())
+	join(t, topic, compressed...)
+	cc = append(cc, more...)
+	expect(text, 1)
+	expect(short, 1)
+	for _, c := range cc {
+		c.Abort()
+	}
+}
+
+// What compresses is some 650 KB, and shared: sessions that have all got a message of their own, compressed for each, hold
+// none of it.
+func TestPitfall24SessionsHoldNoDeflater(t *testing.T) {
+	const n = 200
+	heap := func() int64 {
+		var m runtime.MemStats
+		for range 3 { // pools empty in two
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	h := newHub(t, wshub.WithCompression(64))
+	ss, cc := sessions(t, h, n, wshubtest.WithCompression())
+	idle, before := heap(), wire.Deflations()
+	for i, s := range ss {
+		text := strings.Repeat(strconv.Itoa(i), 100)
+		if err := s.Send(t.Context(), wshub.Text(text)); err != nil {
+			t.Fatal(err)
+		}
+		cc[i].ExpectText(text)
+	}
+	if got := wire.Deflations() - before; got != n {
+		t.Errorf("deflated %d times, want %d", got, n)
+	}
+	if grown := (heap() - idle) / n; grown > 32<<10 {
+		t.Errorf("each session holds %d bytes more than before", grown)
 	}
 	for _, c := range cc {
 		c.Abort()
