@@ -116,7 +116,7 @@ func TestPitfall14BusyHandlerIsSpared(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
 				received = 0
-				h := newHub(t, WithKeepAlive(5*time.Second, time.Second))
+				h := newHub(t, WithKeepAlive(30*time.Second, 10*time.Second))
 				c := wshubtest.Dial(t, h.Handler(fn))
 				s := only(t, h)
 				for range sent {
