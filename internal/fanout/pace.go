@@ -32,7 +32,7 @@ func (v *visitor) allow(m *Member, src *source) bool {
 		if !ok {
 			return false
 		}
-		src.quota = int(tokens)
+		src.quota = int(min(tokens, math.MaxInt32)) // as an int a burst without bounds may be negative
 	}
 	if r.ByteLimit > 0 && r.ByteLimit != rate.Inf {
 		if b.bytes == nil {
