@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A burst without bounds is no bound, also where as a float64 it is more than an int holds.
@@ -26,4 +27,18 @@ func TestBurstWithoutBounds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A time before those that a clock counts is over.
+func TestTimeLongGone(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		fired := 0
+		for _, year := range []int{-5000, 1, 1000, 1400, 1677, 1970} {
+			e.At(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC), func() { fired++ })
+			synctest.Wait()
+		}
+		if fired != 6 {
+			t.Errorf("%d of 6 timers have fired", fired)
+		}
+	})
 }

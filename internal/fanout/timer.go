@@ -10,9 +10,9 @@ import (
 // timers is the engine's only source of time: one heap, one runtime timer for its earliest item, no goroutine while
 // nothing is due. 100,000 rate-limited subscriptions are 100,000 heap items, not as many runtime timers.
 type timers struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards the rest
 	items timerHeap
-	timer *time.Timer // nil while items is empty or being fired
+	timer *time.Timer // made on first use; stopped while items is empty
 	armed int64       // when timer fires; 0: not armed
 }
 
@@ -50,8 +50,10 @@ func (h *timerHeap) Pop() any {
 }
 
 const (
-	never    = math.MaxInt64 // a time that does not come
-	lastYear = 2262          // the last that unix nanoseconds reach
+	never     = math.MaxInt64 // a time that does not come
+	longGone  = 1             // a time long gone; 0 would mean "not armed"
+	firstYear = 1971          // the first whose times all are after longGone
+	lastYear  = 2262          // the last that unix nanoseconds reach
 )
 
 // after returns the time d after now, or never.
@@ -65,8 +67,13 @@ func after(now int64, d time.Duration) int64 {
 // At calls f, in a goroutine of the engine, once the time is when. The returned function cancels it; it does not wait
 // for an f that has begun. f must be quick: the engine's other timers wait for it.
 func (e *Engine) At(when time.Time, f func()) (cancel func()) {
-	t := &timer{at: never, index: -1, f: f}
-	if when.Year() < lastYear {
+	t := &timer{index: -1, f: f}
+	switch year := when.Year(); {
+	case year < firstYear:
+		t.at = longGone
+	case year >= lastYear:
+		t.at = never
+	default:
 		t.at = when.UnixNano()
 	}
 	e.timers.mu.Lock()
