@@ -42,3 +42,13 @@ func TestTimeLongGone(t *testing.T) {
 		}
 	})
 }
+
+// A tick is at most an interval away, also for a clock that was set back behind the topic's first moment.
+func TestTickAfterClockSetBack(t *testing.T) {
+	topic := &Topic{grid: 1000}
+	for now, want := range map[int64]int64{1000: 1010, 1003: 1010, 1009: 1010, 1010: 1020, 999: 1000, 990: 1000, 987: 990} {
+		if got := topic.boundary(now, 10); got != want {
+			t.Errorf("the tick after %d is %d, want %d", now, got, want)
+		}
+	}
+}

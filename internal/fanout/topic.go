@@ -357,7 +357,11 @@ func (t *Topic) trim() {
 
 // boundary returns the first tick of the grid of interval d after now, both in unix nanoseconds.
 func (t *Topic) boundary(now int64, d time.Duration) int64 {
-	return after(now-(now-t.grid)%int64(d), d)
+	past := (now - t.grid) % int64(d)
+	if past < 0 { // the clock was set back
+		past += int64(d)
+	}
+	return after(now-past, d)
 }
 
 // tickAt has the topic visited at the given time. One item serves all members.
