@@ -338,7 +338,7 @@ func TestSealBoundsPolicies(t *testing.T) {
 					publishEntry(t, topic, keyed(i, string(rune('0'+i))))
 					synctest.Wait()
 				}
-				if n, _ := topic.log.Retained(); n > 3 { // under Coalesce the newest of the keys in line, of which one is begun
+				if n, _ := topic.log.Retained(); n > 3 {
 					t.Errorf("%d entries are retained", n)
 				}
 				c.conn.resume()

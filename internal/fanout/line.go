@@ -16,7 +16,7 @@ import (
 // of all keys gave 1,169 while it filled.
 //
 // It costs 16 bytes a key that has changed since the member fell behind, and 4 more while the key has a value, until the
-// member has caught up. A value is kept by reference, not left to the log's table of newest values: a member with a
+// member has caught up. A value is kept by reference, not by the key's newest in a table of the log's: a member with a
 // filter may owe an older one.
 type line struct {
 	keys  []turn   // by slot

@@ -44,8 +44,8 @@ func TestCoalesceByKey(t *testing.T) {
 					publishEntry(t, topic, y)
 					synctest.Wait()
 				}
-				if n, _ := topic.log.Retained(); n > 3 {
-					t.Errorf("%d entries retained for three keys", n)
+				if n, _ := topic.log.Retained(); n != 0 { // the line refers to what it owes
+					t.Errorf("%d entries retained", n)
 				}
 				c.conn.resume()
 				synctest.Wait()

@@ -28,6 +28,7 @@
 //
 // An entry with a key gets the slot of that key: a small number that stands for the key as long as an entry of the log, the
 // history or the line of a lagging coalescing reader ([Log.Hold]) uses it, and may stand for another key afterwards. Slot 0
-// stands for "no key". The table of slots has the newest entry of each ([Log.Newest]), also when the log itself has let go of it.
-// [Config.MaxKeys] bounds the keys that are claimed; history adds at most [Config.History] to them.
+// stands for "no key". The table of slots is where a history by key has its entries; a line refers to its own, since with a
+// filter it may owe an older one than the newest. [Config.MaxKeys] bounds the keys that are claimed, which those in line are;
+// history adds at most [Config.History] to them.
 package queue

@@ -65,6 +65,9 @@ func (l *Log) Expire(now time.Time) (next time.Time) {
 // ringHistory reports whether the ring holds history past the claims.
 func (l *Log) ringHistory() bool { return l.cfg.History > 0 && !l.cfg.HistoryByKey }
 
+// keyHistory reports whether the table of slots holds the history.
+func (l *Log) keyHistory() bool { return l.cfg.History > 0 && l.cfg.HistoryByKey }
+
 // oldestLocked returns the oldest entry of the history, or nil.
 func (l *Log) oldestLocked(head uint64) *Entry {
 	switch {
@@ -84,9 +87,7 @@ func (l *Log) giveUpLocked(head uint64) {
 		l.dropLocked(head)
 		return
 	}
-	id := l.keyed.first
-	l.unlistLocked(id)
-	l.slots.unkeep(id)
+	l.unlistLocked(l.keyed.first)
 }
 
 // raiseFloorLocked takes the first entry out of the ring's history.
@@ -112,24 +113,6 @@ func (l *Log) expireLocked(head uint64, now time.Time) {
 	for e := l.oldestLocked(head); e != nil && e.Time <= before; e = l.oldestLocked(head) {
 		l.giveUpLocked(head)
 	}
-}
-
-// setNewestLocked makes e, which is in the ring, the newest entry of its slot, and of the keyed history if there is one.
-func (l *Log) setNewestLocked(id uint32, e *Entry) {
-	s := l.slots.at(id)
-	if s.newest != nil && s.newest.Offset < l.tail {
-		l.slots.addOutside(s, -1)
-	}
-	s.newest = e
-	if l.cfg.History <= 0 || !l.cfg.HistoryByKey {
-		return
-	}
-	if s.listed {
-		l.unlistLocked(id)
-	} else {
-		s.kept++
-	}
-	l.listLocked(id)
 }
 
 // asideLimit is how many entries for a few the ring's history may hold for each of Config.History. Beyond that they push
@@ -164,14 +147,18 @@ func (l *Log) boundHistoryLocked(head uint64) {
 
 // overLocked reports whether claims and history together are over a bound of the log.
 func (l *Log) overLocked(head uint64) bool {
-	return l.cfg.MaxEntries > 0 && head-l.tail+uint64(l.slots.listed) > uint64(l.cfg.MaxEntries) ||
-		l.cfg.MaxBytes > 0 && l.bytesLocked(l.tail, head)+l.slots.listedBytes > l.cfg.MaxBytes
+	return l.cfg.MaxEntries > 0 && head-l.tail+uint64(l.slots.outside) > uint64(l.cfg.MaxEntries) ||
+		l.cfg.MaxBytes > 0 && l.bytesLocked(l.tail, head)+l.slots.outsideBytes > l.cfg.MaxBytes
 }
 
-// listLocked puts the slot at the end of the keyed history. Its newest entry is in the ring.
-func (l *Log) listLocked(id uint32) {
+// listLocked puts the slot at the end of the keyed history, with e, which is in the ring, in place of its entry there.
+func (l *Log) listLocked(id uint32, e *Entry) {
 	s := l.slots.at(id)
-	s.listed, s.prev, s.next = true, none, none
+	if s.newest != nil {
+		l.unlistLocked(id)
+	}
+	s.kept++
+	s.newest, s.prev, s.next = e, none, none
 	if l.keyed.n == 0 {
 		l.keyed.first = id
 	} else {
@@ -182,7 +169,7 @@ func (l *Log) listLocked(id uint32) {
 	l.keyed.n++
 }
 
-// unlistLocked takes the slot out of the keyed history.
+// unlistLocked takes the slot, and its entry, out of the keyed history.
 func (l *Log) unlistLocked(id uint32) {
 	s := l.slots.at(id)
 	if s.prev == none {
@@ -196,9 +183,9 @@ func (l *Log) unlistLocked(id uint32) {
 		l.slots.at(s.next).prev = s.prev
 	}
 	if s.newest.Offset < l.tail {
-		l.slots.listed--
-		l.slots.listedBytes -= int64(s.newest.Size)
+		l.slots.addOutside(s, -1)
 	}
-	s.listed = false
+	s.newest = nil
 	l.keyed.n--
+	l.slots.unkeep(id) // the last step: the slot may be another key's from here on
 }

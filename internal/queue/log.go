@@ -81,10 +81,10 @@ func (l *Log) Append(e *Entry) error {
 	head++
 
 	l.slots.claim(id)
-	if !aside(e) || !l.cfg.HistoryByKey { // what a few are told is not the state of its key
-		l.setNewestLocked(id, e)
-	}
-	if aside(e) && l.ringHistory() {
+	switch {
+	case l.keyHistory() && !aside(e): // what a few are told is not the state of its key
+		l.listLocked(id, e)
+	case l.ringHistory() && aside(e):
 		l.aside++
 	}
 	l.boundHistoryLocked(head)
@@ -155,8 +155,7 @@ func (l *Log) Trim(low uint64) {
 	l.dropLocked(head)
 }
 
-// Retained returns how many entries the log keeps, whatever for, and their sizes. Entries that only the table of slots keeps are
-// among them, and are not bounded by MaxEntries and MaxBytes: a line that holds a slot must not stop a publisher.
+// Retained returns how many entries the log keeps, be it for claims or for history, and their sizes.
 func (l *Log) Retained() (entries int, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -202,7 +201,7 @@ func (l *Log) dropLocked(head uint64) {
 	for ; l.tail < to; l.tail++ {
 		e := l.ring.take(l.tail)
 		s := l.slots.at(e.Slot)
-		if s.newest == e { // from here on the table alone keeps it, or nothing does
+		if s.newest == e { // from here on the table alone keeps it
 			l.slots.addOutside(s, 1)
 		}
 		l.slots.unkeep(e.Slot)

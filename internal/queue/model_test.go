@@ -17,7 +17,6 @@ type logModel struct {
 	low     int
 	history []*Entry       // what Replay may offer, oldest first
 	holds   map[any]int    // lines per key; nil is a key like any other here
-	last    map[any]*Entry // of each key in use, but for those that the keyed history leaves out
 	slots   map[any]uint32 // the slot of each key in use, as the log named it
 }
 
@@ -65,30 +64,15 @@ func (m *logModel) used() map[any]bool {
 	return keys
 }
 
-func (m *logModel) newest(key any) *Entry { return m.last[key] }
-
-// retained returns the entries kept for whatever reason.
+// retained returns the entries kept for claims and for history.
 func (m *logModel) retained() []*Entry {
 	kept := slices.Clone(m.ring())
-	for k := range m.used() {
-		if e := m.newest(k); e != nil && !slices.Contains(kept, e) {
+	for _, e := range m.history {
+		if !slices.Contains(kept, e) {
 			kept = append(kept, e)
 		}
 	}
 	return kept
-}
-
-// bounded returns the sizes of the entries that the bounds count, were the claims and the history these.
-func (m *logModel) bounded() (n int, bytes int64) {
-	ring := m.ring()
-	n, bytes = len(ring), size(ring)
-	for _, e := range m.history {
-		if !slices.Contains(ring, e) {
-			n++
-			bytes += int64(e.Size)
-		}
-	}
-	return n, bytes
 }
 
 func (m *logModel) append(e *Entry) error {
@@ -104,9 +88,6 @@ func (m *logModel) append(e *Entry) error {
 	}
 	m.all = append(m.all, e)
 	aside := e.Only != nil && c.HistoryByKey // no state of its key
-	if !aside {
-		m.last[e.Key] = e
-	}
 	if c.History <= 0 {
 		return nil
 	}
@@ -121,8 +102,8 @@ func (m *logModel) append(e *Entry) error {
 		m.drop()
 	}
 	for len(m.history) > 0 && int(m.history[0].Offset) < m.low {
-		n, bytes := m.bounded()
-		if (c.MaxEntries <= 0 || n <= c.MaxEntries) && (c.MaxBytes <= 0 || bytes <= c.MaxBytes) {
+		kept := m.retained()
+		if (c.MaxEntries <= 0 || len(kept) <= c.MaxEntries) && (c.MaxBytes <= 0 || size(kept) <= c.MaxBytes) {
 			break
 		}
 		m.drop()
@@ -184,11 +165,6 @@ func (m *logModel) check(t *testing.T, l *Log) {
 		t.Fatalf("entry %d is still there", tail-1)
 	}
 	used := m.used()
-	for k := range m.last {
-		if !used[k] {
-			delete(m.last, k)
-		}
-	}
 	kept := m.retained()
 	if n, bytes := l.Retained(); n != len(kept) || bytes != size(kept) {
 		t.Fatalf("retained %d entries of %d bytes, want %d of %d: %v", n, bytes, len(kept), size(kept), offsets(kept))
@@ -199,8 +175,14 @@ func (m *logModel) check(t *testing.T, l *Log) {
 	for k, id := range m.slots {
 		if !used[k] {
 			delete(m.slots, k)
-		} else if got := l.Newest(id); got != m.newest(k) {
-			t.Fatalf("newest of %v is %v, want %v", k, got, m.newest(k))
+			continue
+		}
+		var newest *Entry // of the key in a history by key, which the table of slots holds
+		if i := slices.IndexFunc(m.history, func(e *Entry) bool { return e.Key == k }); m.cfg.HistoryByKey && i >= 0 {
+			newest = m.history[i]
+		}
+		if got := l.slots.at(id).newest; got != newest {
+			t.Fatalf("the table keeps %v for %v, want %v", got, k, newest)
 		}
 	}
 	delete(used, nil)
@@ -249,7 +231,7 @@ func runLog(t *testing.T, data []byte) {
 		History: []int{0, 1, 4, 12}[in.next(4)], HistoryByKey: in.next(2) == 1, HistoryAge: []time.Duration{0, 50}[in.next(2)], Clock: clock,
 	}
 	l := NewLog(cfg)
-	m := &logModel{cfg: cfg, holds: map[any]int{}, last: map[any]*Entry{}, slots: map[any]uint32{}}
+	m := &logModel{cfg: cfg, holds: map[any]int{}, slots: map[any]uint32{}}
 	lastStamp := uint64(0)
 	for in.more() {
 		switch op := in.next(16); op {

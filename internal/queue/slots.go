@@ -12,16 +12,15 @@ const (
 // none ends a list of slots.
 const none = ^uint32(0)
 
-// slot stands for a key. It is in use while claims+kept > 0; only then may it have a newest entry, and only then may its number
-// be in an entry of the ring, in the history or in a line.
+// slot stands for a key. It is in use while claims+kept > 0; only then may its number be in an entry of the ring, in the history
+// or in a line.
 type slot struct {
 	key    any
-	newest *Entry // nil as long as a keyed history has seen entries with Only alone
+	newest *Entry // while it is in the keyed history: its entry there, the newest without Only; else nil
 	claims uint32 // entries in [low, head), and lines that hold it
 	kept   uint32 // entries in [tail, low), and 1 while it is in the keyed history
 	prev   uint32 // in the keyed history: its neighbours there, by offset; in the free list: next alone
 	next   uint32
-	listed bool // in the keyed history
 }
 
 // table gives slots to keys and counts who uses them. Slot 0 is that of entries without a key: it always exists, takes no memory
@@ -34,11 +33,8 @@ type table struct {
 	claimed int    // keys whose slots have claims
 	pooled  bool   // has outgrown slotsKeep before, so that it takes its next store from the pool
 
-	// Newest entries that have left the ring, which slots in use keep; and those among them in the keyed history.
-	outside      int
-	outsideBytes int64
-	listed       int
-	listedBytes  int64
+	outside      int   // entries of the keyed history that have left the ring
+	outsideBytes int64 // their sizes
 }
 
 // store is the memory of a table.
@@ -53,9 +49,9 @@ var stores = sync.Pool{New: func() any { return newStore() }}
 
 func newStore() *store { return &store{ids: make(map[any]uint32)} }
 
-// Hold says that a line uses the slots: they stand for their keys, and keep the newest entry of these, until as many calls of
-// [Log.Unhold]. A slot must be in use already, through an entry that the caller claims; else Hold panics. Replayed entries, which
-// nobody claims, stay out of the line for that reason.
+// Hold says that a line uses the slots: they stand for their keys until as many calls of [Log.Unhold]. They keep no entry: the
+// line has its own references. A slot must be in use already, through an entry that the caller claims; else Hold panics. Replayed
+// entries, which nobody claims, stay out of the line for that reason.
 func (l *Log) Hold(slots ...uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,17 +75,7 @@ func (l *Log) Unhold(slots ...uint32) {
 	}
 }
 
-// Newest returns the newest entry of a slot, or nil when there is none, or the slot is not in use. It may have left the log already.
-func (l *Log) Newest(slot uint32) *Entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.slots.inUse(slot) {
-		return nil
-	}
-	return l.slots.at(slot).newest
-}
-
-// Keys returns how many keys have a slot in use, be it for claims or for history.
+// Keys returns how many keys have a slot in use, be it for claims, for lines or for history.
 func (l *Log) Keys() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,29 +161,16 @@ func (t *table) unkeep(id uint32) {
 	t.release(id)
 }
 
-// addOutside counts the newest entry of s as kept by the table alone (n = 1), or no longer so (n = -1).
+// addOutside counts the entry of s in the keyed history as kept by the table alone (n = 1), or no longer so (n = -1).
 func (t *table) addOutside(s *slot, n int) {
-	size := int64(n) * int64(s.newest.Size)
 	t.outside += n
-	t.outsideBytes += size
-	if s.listed {
-		t.listed += n
-		t.listedBytes += size
-	}
+	t.outsideBytes += int64(n) * int64(s.newest.Size)
 }
 
-// release frees the slot if nothing uses it. Its newest entry, if there is one, is outside the ring then, and was counted so: an
-// entry in the ring uses its slot.
+// release frees the slot if nothing uses it.
 func (t *table) release(id uint32) {
 	s := t.at(id)
-	if s.claims+s.kept > 0 {
-		return
-	}
-	if s.newest != nil {
-		t.addOutside(s, -1)
-		s.newest = nil
-	}
-	if id == 0 {
+	if id == 0 || s.claims+s.kept > 0 {
 		return
 	}
 	delete(t.ids, s.key)
