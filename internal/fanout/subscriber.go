@@ -262,14 +262,6 @@ func (s *Subscriber) Member(t *Topic) *Member {
 	return m
 }
 
-// Len returns the number of subscriptions.
-func (s *Subscriber) Len() int {
-	s.lock()
-	n := len(s.subs)
-	s.release(nil)
-	return n
-}
-
 // memberOf returns the subscription to t. Callers own the write bit.
 func (s *Subscriber) memberOf(t *Topic) *Member {
 	if s.many != nil {

@@ -209,6 +209,5 @@ func (s *Subscriber) closeLeft() {
 	}
 }
 
-// popMail removes the message just picked. Close may have dropped and counted it meanwhile; callers own the write bit,
-// and so does who closes.
+// popMail removes the message just picked. Callers own the write bit, as whoever closes the mailbox does: it is there.
 func (s *Subscriber) popMail() { s.mail.Load().Pop() }

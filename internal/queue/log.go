@@ -108,16 +108,6 @@ func (l *Log) Read(dst []*Entry, from, to uint64) []*Entry {
 	return l.ring.copyTo(dst, from, to)
 }
 
-// At returns the entry of offset off, or nil when the log has let go of it or has not got it yet.
-func (l *Log) At(off uint64) *Entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if off < l.tail || off >= l.head.Load() {
-		return nil
-	}
-	return l.ring.at(off)
-}
-
 // Pending tells what is ahead of a cursor at from: the number of entries, their sizes, and the Time of the first, 0 when there
 // are none. Entries that the log has let go of are in n, and neither in bytes nor in oldest.
 func (l *Log) Pending(from uint64) (n int, bytes int64, oldest int64) {

@@ -10,14 +10,14 @@ import (
 const mailboxKeep = ringMin
 
 // Mailbox is the queue of the direct messages of one session: any number of goroutines push, the owner of the session's write bit
-// takes. It is bounded in entries and in bytes and keeps no memory to speak of while it is empty. The zero Mailbox is ready, has
-// no bounds and a clock of its own; [NewMailbox] returns one with bounds and the hub's clock. It must not be copied after first
-// use. All methods may be called by any goroutine and none waits, except that what Peek has returned stays the oldest only for
-// the one goroutine that may Pop.
+// reads and pops. It is bounded in entries and in bytes and keeps no memory to speak of while it is empty. The zero Mailbox is
+// ready, has no bounds and a clock of its own; [NewMailbox] returns one with bounds and the hub's clock. It must not be copied
+// after first use. All methods may be called by any goroutine and none waits. What Read has returned stays the oldest as long as
+// nobody else calls Pop or Close: both are for the owner of the write bit.
 type Mailbox struct {
-	maxN     int   // immutable after NewMailbox, as is maxBytes
-	maxBytes int64 //
-	n        atomic.Int64
+	maxN     int          // immutable after NewMailbox, as is maxBytes
+	maxBytes int64        //
+	n        atomic.Int64 // head - tail; stored under mu, loaded by anyone
 
 	mu     sync.Mutex
 	clock  *atomic.Uint64 // guarded by mu, as is all below; nil: none made yet
@@ -63,16 +63,6 @@ func (m *Mailbox) Push(e *Entry) error {
 	return nil
 }
 
-// Peek returns the oldest entry, or nil when there is none.
-func (m *Mailbox) Peek() *Entry {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.head == m.tail {
-		return nil
-	}
-	return m.ring.at(m.tail)
-}
-
 // Read appends up to n entries to dst, oldest first, and removes none.
 func (m *Mailbox) Read(dst []*Entry, n int) []*Entry {
 	m.mu.Lock()
@@ -84,8 +74,8 @@ func (m *Mailbox) Read(dst []*Entry, n int) []*Entry {
 	return dst
 }
 
-// Pop removes the oldest entry and wakes who waits for room. It reports whether there was one: false, after a Peek that returned
-// an entry, means that Close has dropped that entry and counted it. Only the owner of the write bit calls it.
+// Pop removes the oldest entry and wakes who waits for room. It reports whether there was one. Only the owner of the write bit
+// calls it.
 func (m *Mailbox) Pop() bool {
 	room, ok := m.pop()
 	if room != nil {
@@ -112,14 +102,8 @@ func (m *Mailbox) pop() (room chan struct{}, ok bool) {
 // has removed.
 func (m *Mailbox) Len() int { return int(m.n.Load()) }
 
-// Bytes returns the sizes of the entries.
-func (m *Mailbox) Bytes() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.bytes
-}
-
-// Wake wakes who waits for room, there being none: somebody else has something to tell them.
+// Wake wakes who waits for room although there may be none: they are to look at what their owner has to tell, such as that
+// nothing more is taken.
 func (m *Mailbox) Wake() {
 	m.mu.Lock()
 	room := m.room
@@ -130,8 +114,9 @@ func (m *Mailbox) Wake() {
 	}
 }
 
-// Room returns a channel that is closed when an entry is removed after the call, by Wake, or the mailbox is closed. To wait without losing
-// a wake-up, call Room, then Push, and wait only if that returned ErrFull; all who wait are woken, and the first to push wins.
+// Room returns a channel that is closed when, after the call, an entry is removed, Wake is called or the mailbox is closed. To
+// wait without losing a wake-up, call Room, then Push, and wait only if that returned ErrFull; all who wait are woken, and the
+// first to push wins.
 func (m *Mailbox) Room() <-chan struct{} {
 	room, closed := m.roomOf()
 	if closed {

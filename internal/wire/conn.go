@@ -128,9 +128,6 @@ func (c *Conn) QueueClose(code int, reason string) bool {
 	return queued
 }
 
-// CloseQueued reports whether a close frame was ever queued.
-func (c *Conn) CloseQueued() bool { return c.lane.closed() }
-
 // HasControl reports whether the control lane holds anything. It costs one atomic load.
 func (c *Conn) HasControl() bool { return c.lane.waiting() }
 
@@ -160,10 +157,6 @@ func (c *Conn) CloseNow() error {
 	}
 	return err
 }
-
-// LastSeen returns when the last whole message or control frame arrived, and at first when the connection was
-// accepted. Mere bytes do not count.
-func (c *Conn) LastSeen() time.Time { return time.Unix(0, c.lastSeen.Load()) }
 
 // Idle returns for how long the peer has shown no life while somebody was reading: the time since the last whole message
 // or control frame, or since the ReadMessage under way began when that is later. It is 0 while nobody reads.

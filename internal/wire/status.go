@@ -10,15 +10,16 @@ import (
 
 // Close codes this package itself sends or reports, RFC 6455 section 7.4.1.
 const (
-	codeNoStatus  = 1005
-	codeProtocol  = 1002
-	codeNotUTF8   = 1007
-	codePolicy    = 1008
-	codeTooBig    = 1009
-	codeInternal  = 1011
-	maxReason     = maxControl - 2
-	maxCloseFrame = 2 + maxControl
+	codeNoStatus = 1005
+	codeProtocol = 1002
+	codeNotUTF8  = 1007
+	codePolicy   = 1008
+	codeTooBig   = 1009
+	codeInternal = 1011
 )
+
+// maxReason is the longest reason of a close frame, in bytes: the code takes two.
+const maxReason = maxControl - 2
 
 // ErrInterrupted is what [Conn.ReadMessage] returns after [Conn.Interrupt].
 var ErrInterrupted = errors.New("wire: reading was interrupted")
