@@ -194,7 +194,8 @@ func (s *Session) allow(now time.Time, n int) bool {
 	return bytes == nil || bytes.AllowN(now, n)
 }
 
-// delay takes the tokens for a message of n bytes and waits until they are due.
+// delay takes the tokens for a message of n bytes and waits until they are due. A message that waits has not been taken:
+// false, with the session closing, when CloseRead is called meanwhile.
 func (s *Session) delay(now time.Time, n int) bool {
 	rule := &s.hub.inbound
 	var d time.Duration
@@ -211,12 +212,12 @@ func (s *Session) delay(now time.Time, n int) bool {
 		s.tooMany()
 		return false
 	}
-	s.await(decided|sendOnly, d)
-	if s.ended() {
-		s.lose()
-		return false
+	if s.await(decided|sendOnly, d)&(decided|sendOnly) == 0 {
+		return true
 	}
-	return true
+	s.lose()
+	s.unexpected() // unless the session closes: then this changes nothing
+	return false
 }
 
 // deliver puts m into Messages as the policy says. false: the session closes.
