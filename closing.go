@@ -59,7 +59,7 @@ const (
 	sendOnly                   // CloseRead was called
 )
 
-// mark adds to the stage and reports whether that was new. It wakes the reading goroutine.
+// mark adds to the stage and reports whether that was new. It wakes who reads.
 func (s *Session) mark(st stage) bool {
 	s.mu.Lock()
 	fresh := s.stage&st != st
@@ -75,7 +75,7 @@ func (s *Session) mark(st stage) bool {
 	return fresh
 }
 
-// waker returns the channel on which the reading goroutine hears of stages marked after the call, and the stage now.
+// waker returns the channel on which who reads hears of stages marked after the call, and the stage now.
 func (s *Session) waker() (<-chan struct{}, stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +85,8 @@ func (s *Session) waker() (<-chan struct{}, stage) {
 	return s.wake, s.stage
 }
 
-// await waits until one of the wanted stages was reached, at most for d, and returns the stage. Only the reading
-// goroutine calls it.
+// await waits until one of the wanted stages was reached, at most for d, and returns the stage. Only who has the role of
+// reading calls it: a wake-up is for one.
 func (s *Session) await(want stage, d time.Duration) stage {
 	wake, st := s.waker()
 	if st&want != 0 {
@@ -108,7 +108,7 @@ func (s *Session) await(want stage, d time.Duration) stage {
 }
 
 // decide closes the session for the given reason, unless it is closing already, or has come as far as the verdict's
-// unless. It does not wait. The reading goroutine sees it through to the end, see conclude.
+// unless. It does not wait. Who reads sees it through to the end, see conclude.
 func (s *Session) decide(v verdict, how manner) bool {
 	v.how = how
 	s.mu.Lock()
@@ -204,28 +204,28 @@ func (o *hooks) Flushed() {
 	s.mark(flushed)
 }
 
-// CloseSent lets the reading goroutine wait for the client's close frame.
+// CloseSent lets conclude wait for the client's close frame.
 func (o *hooks) CloseSent() { (*Session)(o).mark(sent) }
 
-// Dropped counts what a policy dropped.
+// Dropped tells the events of what a policy dropped.
 func (o *hooks) Dropped(t *fanout.Topic, n uint64) {
 	s := (*Session)(o)
 	s.emit(Event{Kind: EventDropped, Topic: topicName(t), N: n})
 }
 
-// conclude runs on the reading goroutine once reading has ended: it ends Messages and the context, brings the closing
-// handshake to its end and closes the connection. Each of its waits is bounded.
+// conclude runs once reading has ended, on the reading goroutine or on one that Each has started for it: it ends Messages
+// and the context, brings the closing handshake to its end and closes the connection. Each of its waits is bounded.
 func (s *Session) conclude(readErr error) {
 	v := s.why()
 	s.endMessages()
 	switch v.how {
 	case lost:
 		s.conn.CloseNow()
-		s.drained()
+		s.awaitTaken()
 		s.cancel(v.err())
 		return
 	case asked, gone:
-		s.drained()
+		s.awaitTaken()
 		s.cancel(v.err())
 		s.await(returned|byHand|sealed|failed|aborted, closeWait)
 		s.seal()
@@ -257,7 +257,7 @@ func (v verdict) err() error {
 	return &CloseError{Code: v.code, Reason: v.reason}
 }
 
-// endMessages closes Messages. Only the reading goroutine calls it, once, and sends nothing after.
+// endMessages closes Messages. Only conclude calls it, once, and nobody sends after.
 func (s *Session) endMessages() {
 	s.mu.Lock()
 	s.deaf = true
@@ -268,13 +268,13 @@ func (s *Session) endMessages() {
 	}
 }
 
-// drained waits until the messages that arrived before the end were taken, and with Each handled, the SessionFunc has
-// returned, or the session is expelled, at most for closeWait: a handler that works them off needs its context. The
-// channel tells nobody that it was drained, so this looks, ever less often; only sessions that end with unread messages
-// come here.
-func (s *Session) drained() {
+// awaitTaken waits until the messages that arrived before the end were taken, and with Each handled, the SessionFunc has
+// returned, or the session is expelled, at most for closeWait: a handler that works them off needs its context. Nobody
+// tells that the last was taken, so this looks, ever less often; sessions that end with nothing unread do not wait.
+func (s *Session) awaitTaken() {
+	busy := func() bool { return s.unread() > 0 || s.reading.handling.Load() }
 	end := time.Now().Add(closeWait)
-	for nap := time.Millisecond; (s.unread() > 0 || s.reading.handling.Load()) && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
+	for nap := time.Millisecond; busy() && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
 		if s.await(returned|sealed|aborted, nap)&(returned|sealed|aborted) != 0 {
 			return
 		}

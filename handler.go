@@ -251,7 +251,7 @@ func (h *Hub) open(conn *wire.Conn, r *http.Request, ident Identity, addr string
 	} else {
 		s.stage = byHand
 	}
-	s.reading.msgs, s.reading.bytes = h.inbound.limiters()
+	s.reading.msgRate, s.reading.byteRate = h.inbound.limiters()
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(r.Context()))
 	s.sub = h.engine.NewSubscriber(conn, (*hooks)(s))
 	conn.SetWake(s.sub.Visit)

@@ -14,7 +14,7 @@ import (
 // matches [ErrLimit]; the session is closed with 1008.
 var ErrTooManyMessages = fmt.Errorf("%w: too many messages", ErrLimit)
 
-// inbound is the policy of WithInbound in the reading goroutine's terms. Immutable after New.
+// inbound is the policy of WithInbound in the terms of who reads. Immutable after New.
 type inbound struct {
 	n        int           // messages that wait for the handler
 	bytes    int64         // their bytes; one message always waits
@@ -148,7 +148,7 @@ func protocolBroken(err error) bool {
 	return errors.As(err, &broken)
 }
 
-// limiters returns what the rates of the policy are applied with; nil for no limit.
+// limiters returns what the rates of the policy are applied with, for one session; nil for no limit.
 func (in *inbound) limiters() (msgs, bytes *rate.Limiter) {
 	if in.limit > 0 {
 		msgs = rate.NewLimiter(in.limit, in.burst)
@@ -162,7 +162,7 @@ func (in *inbound) limiters() (msgs, bytes *rate.Limiter) {
 // within applies the rate to a message of n bytes. false: it is not delivered, because it was dropped and counted, or
 // because the session closes.
 func (s *Session) within(n int) bool {
-	if s.reading.msgs == nil && s.reading.bytes == nil {
+	if s.reading.msgRate == nil && s.reading.byteRate == nil {
 		return true
 	}
 	rule, now := &s.hub.inbound, time.Now()
@@ -181,7 +181,7 @@ func (s *Session) within(n int) bool {
 
 // allow takes the tokens for a message of n bytes, or none.
 func (s *Session) allow(now time.Time, n int) bool {
-	msgs, bytes := s.reading.msgs, s.reading.bytes
+	msgs, bytes := s.reading.msgRate, s.reading.byteRate
 	if bytes != nil {
 		n = min(n, s.hub.inbound.byteBurst) // a message over the burst takes all of it
 		if msgs != nil && bytes.TokensAt(now) < float64(n) {
@@ -199,10 +199,10 @@ func (s *Session) allow(now time.Time, n int) bool {
 func (s *Session) delay(now time.Time, n int) bool {
 	rule := &s.hub.inbound
 	var d time.Duration
-	if msgs := s.reading.msgs; msgs != nil {
+	if msgs := s.reading.msgRate; msgs != nil {
 		d = msgs.ReserveN(now, 1).DelayFrom(now)
 	}
-	if bytes := s.reading.bytes; bytes != nil {
+	if bytes := s.reading.byteRate; bytes != nil {
 		d = max(d, bytes.ReserveN(now, min(n, rule.byteBurst)).DelayFrom(now))
 	}
 	if d <= 0 {

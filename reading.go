@@ -37,7 +37,7 @@ type reading struct {
 
 	handling atomic.Bool // Each is at a message
 
-	msgs, bytes *rate.Limiter // of WithInbound; nil without a limit; immutable after open
+	msgRate, byteRate *rate.Limiter // of WithInbound; nil without a limit; immutable after open
 }
 
 // beginReading starts the reading goroutine, unless somebody reads who can go on reading.

@@ -42,7 +42,7 @@ type Session struct {
 	mu       sync.Mutex
 	verdict  verdict       // why it closes, set once; guarded by mu
 	stage    stage         // how far closing has come; guarded by mu
-	wake     chan struct{} // tells the reading goroutine that stage changed; nil until it waits; guarded by mu
+	wake     chan struct{} // tells who reads that stage changed; nil until it waits; guarded by mu
 	msgs     chan Message  // nil until first wanted; guarded by mu
 	deaf     bool          // no message comes any more; guarded by mu
 	done     chan struct{} // nil until first wanted; guarded by mu
