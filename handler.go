@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/wshub-go/wshub/internal/wire"
@@ -83,59 +82,59 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request, f func(*http.Request
 
 // accept is everything from a request to a running session. f is nil without a SessionFunc.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request, f func(*http.Request) (service, error)) (*Session, error) {
-	a := answer{ResponseWriter: w}
-	s, err := h.upgrade(&a, r, f)
+	noted := statusWriter{ResponseWriter: w}
+	s, err := h.upgrade(&noted, r, f)
 	if err != nil {
 		h.counts.refused.Add(1)
-		h.emit(Event{Kind: EventRefused, Status: a.status, Cause: err})
+		h.emit(Event{Kind: EventRefused, Status: noted.status, Cause: err})
 		return nil, fmt.Errorf("accept: %w", err)
 	}
 	return s, nil
 }
 
-// answer notes the status of what is answered.
-type answer struct {
+// statusWriter notes the status of what is answered.
+type statusWriter struct {
 	http.ResponseWriter
 	status int // 0: nothing yet
 }
 
-func (a *answer) WriteHeader(status int) {
-	a.status = status
-	a.ResponseWriter.WriteHeader(status)
+func (n *statusWriter) WriteHeader(status int) {
+	n.status = status
+	n.ResponseWriter.WriteHeader(status)
 }
 
 // WriteHeaderNow sends the header on writers that hold it back until the first byte of a body.
-func (a *answer) WriteHeaderNow() {
-	if w, ok := a.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+func (n *statusWriter) WriteHeaderNow() {
+	if w, ok := n.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
 		w.WriteHeaderNow()
 	}
 }
 
 // Unwrap is for [http.ResponseController].
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (n *statusWriter) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
-// claims is what an upgrade under way has taken of the limits. undo gives all of it back.
-type claims struct {
+// reservation is what an upgrade under way has taken of the limits. undo gives all of it back.
+type reservation struct {
 	h       *Hub
-	upgrade bool
-	entered bool
-	counted bool
-	addr    string
-	user    string
+	upgrade bool   // of Limits.Upgrades
+	entered bool   // the gate
+	counted bool   // of Limits.Sessions
+	addr    string // of Limits.SessionsPerAddr; "": none taken
+	user    string // of Limits.SessionsPerUser; "": none taken
 }
 
-func (a *claims) undo() {
-	if a.entered {
-		a.h.gate.leave()
+func (v *reservation) undo() {
+	if v.entered {
+		v.h.gate.leave()
 	}
-	if a.user != "" {
-		a.h.table.unreserveUser(a.user)
+	if v.user != "" {
+		v.h.table.unreserveUser(v.user)
 	}
-	if a.counted {
-		a.h.release(a.addr)
+	if v.counted {
+		v.h.release(v.addr)
 	}
-	if a.upgrade {
-		a.h.upgraded()
+	if v.upgrade {
+		v.h.upgraded()
 	}
 }
 
@@ -147,10 +146,10 @@ func (h *Hub) upgraded() {
 
 // upgrade checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing taken.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Request) (service, error)) (s *Session, err error) {
-	a := claims{h: h}
+	taken := reservation{h: h}
 	defer func() {
 		if s == nil {
-			a.undo()
+			taken.undo()
 		}
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler {
@@ -163,18 +162,19 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Reque
 	}()
 
 	if h.gate.emptied() != nil {
-		return nil, busy(w, ErrDraining)
+		return nil, turnAway(w, http.StatusServiceUnavailable, ErrDraining)
 	}
 	if !h.upgrades.TryAcquire(1) {
-		return nil, busy(w, ErrTooManyUpgrades)
+		return nil, turnAway(w, http.StatusServiceUnavailable, ErrTooManyUpgrades)
 	}
 	h.upgrading.Add(1)
-	a.upgrade = true
-	if err := h.take(r, &a); err != nil {
+	taken.upgrade = true
+	if err := h.take(r, &taken); err != nil {
+		status := http.StatusServiceUnavailable // for the hub's sake
 		if errors.Is(err, ErrTooManySessionsPerAddr) {
-			return nil, crowded(w, err)
+			status = http.StatusTooManyRequests // for the client's
 		}
-		return nil, busy(w, err)
+		return nil, turnAway(w, status, err)
 	}
 	if !h.originAllowed(r) {
 		return nil, refuse(w, &RejectError{Status: http.StatusForbidden, Reason: "origin not allowed"})
@@ -190,9 +190,9 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Reque
 	}
 	if ident.User != "" {
 		if !h.table.reserveUser(ident.User, h.opts.limits.SessionsPerUser) {
-			return nil, crowded(w, ErrTooManySessionsPerUser)
+			return nil, turnAway(w, http.StatusTooManyRequests, ErrTooManySessionsPerUser)
 		}
-		a.user = ident.User
+		taken.user = ident.User
 	}
 	var v service
 	if f != nil {
@@ -202,22 +202,22 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Reque
 	}
 	// From here on Drain and Shutdown wait for the session.
 	if !h.gate.enter() {
-		return nil, busy(w, ErrDraining)
+		return nil, turnAway(w, http.StatusServiceUnavailable, ErrDraining)
 	}
-	a.entered = true
+	taken.entered = true
 	conn, err := wire.Accept(w, r, h.wireOptions())
 	if err != nil {
 		h.log("upgrade", slog.LevelDebug, "upgrade failed", "err", err)
 		return nil, fmt.Errorf("%w: %w", ErrUpgrade, err)
 	}
-	s = h.open(conn, r, ident, a.addr, v.fn != nil)
+	s = h.open(conn, r, ident, taken.addr, v.fn != nil)
 	h.upgraded()
 	s.start(v)
 	return s, nil
 }
 
 // take counts the session against the hub's limit and the address's.
-func (h *Hub) take(r *http.Request, a *claims) error {
+func (h *Hub) take(r *http.Request, taken *reservation) error {
 	if limit := h.opts.limits.Sessions; h.taken.Add(1) > int64(limit) && limit > 0 {
 		h.taken.Add(-1)
 		return ErrTooManySessions
@@ -228,9 +228,9 @@ func (h *Hub) take(r *http.Request, a *claims) error {
 			h.taken.Add(-1)
 			return ErrTooManySessionsPerAddr
 		}
-		a.addr = addr
+		taken.addr = addr
 	}
-	a.counted = true
+	taken.counted = true
 	return nil
 }
 
@@ -362,20 +362,14 @@ func (s *Session) letGo() {
 	}
 }
 
-// retryAfter is what a hub that is full or closed tells clients: long enough for a restart, and for sessions to go.
-const retryAfter = 5 * time.Second
+// retryAfter is what a hub that is full or closed tells clients, in seconds: long enough for a restart, and for sessions
+// to go.
+const retryAfter = "5"
 
-// busy answers 503 for the hub's sake.
-func busy(w http.ResponseWriter, err error) error {
-	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
-	http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	return err
-}
-
-// crowded answers 429 for the client's sake.
-func crowded(w http.ResponseWriter, err error) error {
-	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
-	http.Error(w, err.Error(), http.StatusTooManyRequests)
+// turnAway answers a request for which there is no room now.
+func turnAway(w http.ResponseWriter, status int, err error) error {
+	w.Header().Set("Retry-After", retryAfter)
+	http.Error(w, err.Error(), status)
 	return err
 }
 
@@ -383,7 +377,7 @@ func crowded(w http.ResponseWriter, err error) error {
 func refuse(w http.ResponseWriter, err error) error {
 	status, text, later := refusal(err)
 	if later {
-		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	var rej *RejectError
 	if errors.As(err, &rej) {
