@@ -122,12 +122,20 @@ func frameText(e *queue.Entry, s string) error {
 	return setFrame(e, KindText, x.buf.Bytes())
 }
 
-// setFrame copies data into e's frame.
+// setFrame makes the frame of e what a codec has made of its value. The bytes are copied.
 func setFrame(e *queue.Entry, kind Kind, data []byte) error {
-	if err := (Message{Kind: kind, Data: data}).validate(); err != nil {
+	if err := (Message{Kind: kind, Data: data}).fill(e); err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	e.Frame.Init(wire.Opcode(kind), data)
+	return nil
+}
+
+// fill makes e an entry of m for the wire. The bytes are copied.
+func (m Message) fill(e *queue.Entry) error {
+	if err := m.validate(); err != nil {
+		return err
+	}
+	e.Frame.Init(wire.Opcode(m.Kind), m.Data)
 	e.Size = e.Frame.Len()
 	return nil
 }

@@ -1,6 +1,7 @@
 package wshub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -55,22 +56,36 @@ func sendError(err error) error {
 		return nil
 	case errors.Is(err, fanout.ErrStopped):
 		return ErrSessionClosed
-	case errors.Is(err, fanout.ErrRetired):
-		return ErrClosed
 	}
 	return fmt.Errorf("%w: %w", ErrPendingFull, err) // the context's cause
 }
 
-// fill makes e an entry of m for the wire. The bytes are copied.
-func (m Message) fill(e *queue.Entry) error {
-	if err := m.validate(); err != nil {
-		return err
+// publishError says what a failed publish to a topic is.
+func publishError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, queue.ErrKeys):
+		return ErrTooManyKeys
+	case errors.Is(err, queue.ErrBadKey):
+		return fmt.Errorf("%w: %w", ErrKey, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ErrPendingFull, err)
 	}
-	op := wire.OpBinary
-	if m.Kind == KindText {
-		op = wire.OpText
+	return err
+}
+
+// joinError says what a failed join is.
+func joinError(err error) error {
+	switch {
+	case errors.Is(err, fanout.ErrMember):
+		return ErrAlreadyMember
+	case errors.Is(err, fanout.ErrFull):
+		return ErrTopicFull
+	case errors.Is(err, fanout.ErrTooMany):
+		return ErrTooManyTopics
+	case errors.Is(err, fanout.ErrStopped):
+		return ErrSessionClosed
 	}
-	e.Frame.Init(op, m.Data)
-	e.Size = e.Frame.Len()
-	return nil
+	return err
 }

@@ -87,20 +87,6 @@ func (s *Session) broken(where string, value any, stack []byte) error {
 	return err
 }
 
-func joinError(err error) error {
-	switch {
-	case errors.Is(err, fanout.ErrMember):
-		return ErrAlreadyMember
-	case errors.Is(err, fanout.ErrFull):
-		return ErrTopicFull
-	case errors.Is(err, fanout.ErrTooMany):
-		return ErrTooManyTopics
-	case errors.Is(err, fanout.ErrStopped):
-		return ErrSessionClosed
-	}
-	return err
-}
-
 // member returns the membership of s, or nil.
 func (st *topicState) member(s *Session) *fanout.Member {
 	t := st.live.Load()

@@ -9,8 +9,8 @@ import (
 	"github.com/wshub-go/wshub/internal/fanout"
 )
 
-// effective returns what p means on this hub: its parts over the hub's over the defaults.
-func (h *Hub) effective(p Policy) Policy { return defaultPolicy().With(h.opts.policy).With(p) }
+// effective returns what p means on this hub: its parts over the hub's, which New has put over the defaults.
+func (h *Hub) effective(p Policy) Policy { return h.opts.policy.With(p) }
 
 // maxAge keeps sums of a time and an age within an int64 of nanoseconds.
 const maxAge = time.Duration(1 << 61)

@@ -201,21 +201,6 @@ func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except
 	return publishError(ctx, err)
 }
 
-// publishError returns what the engine's refusal to publish is called here.
-func publishError(ctx context.Context, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, queue.ErrKeys):
-		return ErrTooManyKeys
-	case errors.Is(err, queue.ErrBadKey):
-		return fmt.Errorf("%w: %w", ErrKey, err)
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", ErrPendingFull, err)
-	}
-	return err
-}
-
 // prepare fills e from its value: the key, and the frame or else the size. It runs the caller's key function and codec.
 func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
 	defer func() {
