@@ -121,9 +121,10 @@ func TestPitfall07EventsKeepTheirOrder(t *testing.T) {
 		for i := range 40 {
 			var c *wshubtest.Client
 			var busy sync.WaitGroup
-			arrived := make(chan *Session, 1)
+			arrived, begun := make(chan *Session, 1), make(chan struct{})
 			c = wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
 				arrived <- s
+				<-begun
 				busy.Wait()
 				return nil
 			}))
@@ -142,6 +143,7 @@ func TestPitfall07EventsKeepTheirOrder(t *testing.T) {
 					}
 				})
 			}
+			close(begun)
 			if i%2 == 0 {
 				s.Close(1000, "")
 			} else {
