@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wshub-go/wshub/internal/fanout"
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
@@ -297,8 +298,11 @@ func TestPitfall02JoinDuringEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first := topics[0].st.attendance()
+	// The end is held in the first leave and in the second, each under the order lock. The join waits for that from the first
+	// on, and finds it taken again when it is woken: from then on the lock is handed to it, after the second leave.
+	first, second := topics[0].st.attendance(), topics[1].st.attendance()
 	first.mu.Lock()
+	second.mu.Lock()
 	s.mark(decided)
 	c.Abort()
 	for order := s.order(); order.TryLock(); time.Sleep(time.Millisecond) {
@@ -306,12 +310,47 @@ func TestPitfall02JoinDuringEnd(t *testing.T) {
 	}
 	joined := make(chan error)
 	go func() { joined <- topics[3].Join(context.Background(), s) }()
-	time.Sleep(10 * time.Millisecond) // the order lock goes to who has waited for 1 ms, at the latest before the third leave
+	time.Sleep(10 * time.Millisecond)
 	first.mu.Unlock()
+	time.Sleep(10 * time.Millisecond)
+	second.mu.Unlock()
 	err := <-joined
 	<-s.Done()
 	if in, _ := topics[3].Present(t.Context()); len(in) != 0 {
 		t.Errorf("%d are present after the end; Join: %v", len(in), err)
+	}
+}
+
+// A join that has found a topic just before its last member leaves it finds the next one: nobody is left in a topic that
+// nobody can publish to.
+func TestPitfall02OrphanTakesNobody(t *testing.T) {
+	for _, p := range []Policy{{}, History(1, time.Millisecond)} {
+		in(t, func(t *testing.T) {
+			h := newHub(t)
+			topic, err := NewTopic[string](h, "room", p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := wshubtest.Dial(t, h.Handler(idle))
+			s := only(t, h)
+			if err := topic.Join(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			found := topic.st.open()
+			if err := topic.Leave(s); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := found.Join(s.sub, topic.st.def.rule, nil, 0); !errors.Is(err, fanout.ErrRetired) {
+				t.Errorf("the topic that nobody finds any more: %v", err)
+			}
+			if err := topic.Join(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if err := topic.Publish(t.Context(), "news"); err != nil {
+				t.Error(err)
+			}
+			c.ExpectText("news")
+		})
 	}
 }
 

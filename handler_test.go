@@ -302,11 +302,11 @@ func TestPitfall01SetUserRacesTheEnd(t *testing.T) {
 			s := only(t, h)
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				for s.SetUser(fmt.Sprint(i)) == nil {
-					if s.SetUser("") != nil {
-						break
-					}
+				for _, over := s.Ended(); !over; _, over = s.Ended() {
+					s.SetUser(fmt.Sprint(i))
+					s.SetUser("")
 				}
+				s.SetUser(fmt.Sprint(i))
 			})
 			c.Abort()
 			wg.Wait()
