@@ -340,42 +340,6 @@ func TestIdentityExpires(t *testing.T) {
 	})
 }
 
-// Over a real socket: net/http's server, hijack, early bytes, TCP.
-func TestOverTCP(t *testing.T) {
-	h := newHub(t)
-	srv := wshubtest.Server(t, h.Handler(func(ctx context.Context, s *Session) error {
-		for m := range s.Messages() {
-			if err := s.Send(ctx, m); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			c, _, err := srv.TryDialTCP(wshubtest.WithEarly(wshubtest.Frame(true, wshubtest.OpText, []byte("early"))))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			for j := range 20 {
-				c.TrySend(fmt.Sprint(i, j))
-			}
-			for j := -1; j < 20; j++ {
-				want := "early"
-				if j >= 0 {
-					want = fmt.Sprint(i, j)
-				}
-				if m, ok := c.Next(); !ok || string(m.Data) != want {
-					t.Errorf("got %v, want %q", m, want)
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
 // A token for ever, as some issuers write it, is no token that has expired: nanoseconds of the year 9999 are beyond an
 // int64.
 func TestIdentityWithoutEnd(t *testing.T) {

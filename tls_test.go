@@ -15,7 +15,7 @@ import (
 
 // Over TLS frames leave through a buffer: a client that closes still gets its close frame back, and one that is closed
 // gets all that was sent before.
-func TestCloseOverTLS(t *testing.T) {
+func TestPitfall53CloseOverTLS(t *testing.T) {
 	h := newHub(t)
 	server := httptest.NewTLSServer(h.Handler(func(ctx context.Context, s *wshub.Session) error {
 		if msg, ok := <-s.Messages(); ok {
