@@ -93,7 +93,7 @@ func TestPitfall24SessionsHoldNoDeflater(t *testing.T) {
 // A grace is wall time: while a bare loop that writes the same bytes to as many sockets needs a fifth of it, before or
 // after, the machine is busy elsewhere and a failure tells nothing about the hub. Then the burst is repeated, as it is the
 // first two times that the bare loop met quieter moments.
-func TestBurst(t *testing.T) {
+func TestPitfall61Burst(t *testing.T) {
 	const clients, values, attempts = 100, 100_000, 20
 	grace := 250 * time.Millisecond // of the default policy
 	if wshub.RaceEnabled {
