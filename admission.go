@@ -3,7 +3,6 @@ package wshub
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/wshub-go/wshub/internal/fanout"
@@ -16,12 +15,6 @@ var ErrNotAdmitted = fmt.Errorf("%w: not admitted in time", ErrUnauthorized)
 // Admission is one step, from the mark on the stage to the EventConnected, under the session's order lock: whoever joins
 // or gets a user beside it returns when the session can be found, and the end of a session waits for the step and
 // finds all that it has put anywhere.
-
-// order returns the lock under which what the hub knows of s changes: its memberships, their events, its admission.
-func (s *Session) order() *sync.Mutex {
-	r := &s.hub.reg
-	return &r.orders[s.sub.ID()%uint64(len(r.orders))]
-}
 
 // hold keeps a new session out of everything until it is admitted, and closes it if that takes too long. Nobody else
 // knows the session yet.

@@ -8,9 +8,16 @@ import (
 	"iter"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"github.com/wshub-go/wshub/internal/fanout"
 )
+
+// order returns the lock under which what the hub knows of s changes: its memberships, their events, its admission.
+func (s *Session) order() *sync.Mutex {
+	r := &s.hub.reg
+	return &r.orders[s.sub.ID()%uint64(len(r.orders))]
+}
 
 // join makes s a member.
 func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, where func(any) bool, replay int) error {
