@@ -42,7 +42,7 @@ func (s *Session) discard() (n int) {
 	return n
 }
 
-// unexpected closes a session that does not read because of a message, which nobody takes.
+// unexpected closes a session that only sends, because of a message, which nobody takes.
 func (s *Session) unexpected() {
 	s.decide(verdict{code: StatusPolicyViolation, reason: "unexpected message", cause: ErrUnexpectedMessage}, atOnce)
 }

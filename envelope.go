@@ -110,14 +110,14 @@ type packet struct {
 // errNotEnvelope says that a text is no JSON object with an event.
 var errNotEnvelope = fmt.Errorf("%w: not an envelope", ErrDecode)
 
-// member is the value of a member of an envelope, as it came.
-type member struct {
+// jsonMember is the value of a member of an envelope, as it came.
+type jsonMember struct {
 	raw   json.RawMessage // nil: absent
 	twice bool
 }
 
 // UnmarshalJSON keeps a copy of raw. encoding/json calls it for each member of the name.
-func (m *member) UnmarshalJSON(raw []byte) error {
+func (m *jsonMember) UnmarshalJSON(raw []byte) error {
 	m.twice = m.twice || m.raw != nil
 	m.raw = bytes.Clone(raw)
 	return nil
@@ -130,7 +130,7 @@ func (m *member) UnmarshalJSON(raw []byte) error {
 // Not with a json.Decoder's tokens, which tell case: half a megabyte of small members then took 120 ms and a million
 // allocations in place of 6 ms and 8, see BenchmarkParsePacket.
 func parsePacket(text []byte) (p packet, err error) {
-	var of struct{ Event, Topic, ID, Data member }
+	var of struct{ Event, Topic, ID, Data jsonMember }
 	if !utf8.Valid(text) || json.Unmarshal(text, &of) != nil {
 		return packet{}, errNotEnvelope
 	}

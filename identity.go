@@ -147,7 +147,7 @@ func (s *Session) setIdentity(ident Identity) (admits bool, err error) {
 	return admits, nil
 }
 
-// identities returns how many identities the session has had.
+// identities returns how often the session's identity was replaced.
 func (s *Session) identities() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -56,13 +56,13 @@ type definition struct {
 	policy  Policy // effective
 	rule    *fanout.Rule
 	encode  encodeFunc
-	size    func(any) int // what a value without a frame counts for in byte bounds
-	own     func(*queue.Entry)
-	key     func(any) any // nil: no key
-	family  *familyState  // nil: a topic of its own
-	event   string        // of AsEvent; "" without
-	codec   bool          // WithCodec was given
-	turns   bool          // with a DeliveryCodec
+	size    func(any) int      // what a value without a frame counts for in byte bounds
+	own     func(*queue.Entry) // makes a value's bytes the hub's; nil: it has none
+	key     func(any) any      // nil: no key
+	family  *familyState       // nil: a topic of its own
+	event   string             // of AsEvent; "" without
+	codec   bool               // WithCodec was given
+	turns   bool               // with a DeliveryCodec
 	history bool
 	binary  bool
 }

@@ -102,13 +102,13 @@ func receive[T any](ctx context.Context, in <-chan T) (v T, ok bool) {
 	}
 }
 
-// drainMax bounds how many values newest passes over beyond the buffer, so that a sender that never pauses cannot keep it.
-const drainMax = 1024
+// maxPassed bounds how many values newest passes over beyond the buffer, so that a sender that never pauses cannot keep it.
+const maxPassed = 1024
 
 // newest returns the last of the values that are ready in in, or old when none is; open is false when in has closed.
 func newest[T any](in <-chan T, old T) (v T, found, open bool) {
 	v = old
-	for range len(in) + drainMax {
+	for range len(in) + maxPassed {
 		select {
 		case x, ok := <-in:
 			if !ok {

@@ -12,7 +12,8 @@ const tableShards = 64
 // new sessions from being accepted.
 //
 // Lock order: a tableShard's mu, then Session.mu, then a userShard's mu. The events of the hub are published under the
-// first, so that whoever hears of a new session finds it, and under the second, so that nothing follows its end; nothing of the user's runs under any of them.
+// first, so that whoever hears of a new session finds it, and under the second, so that nothing follows its end; nothing
+// of the user's runs under any of them.
 type table struct {
 	n       atomic.Int64 // sessions that may be found
 	waiting atomic.Int64 // those that are not admitted yet, which only every finds
@@ -33,7 +34,7 @@ type userShard struct {
 // userSessions is guarded by its shard's mu.
 type userSessions struct {
 	all      []*Session
-	reserved int // upgrades under way that count against the limit
+	reserved int // what reserveUser has counted and is no session of the user's yet
 }
 
 func (t *table) shard(id string) *tableShard   { return &t.shards[shardOf(id, tableShards)] }
@@ -133,8 +134,8 @@ func (t *table) walk(held bool, yield func(*Session) bool) {
 	}
 }
 
-// reserveUser counts an upgrade under way against the user's limit (0: none). Each success is followed by one addUser
-// with reserved set, or one unreserveUser.
+// reserveUser counts an upgrade under way, or a session that changes its user, against the user's limit (0: none). Each
+// success is followed by one addUser or one unreserveUser.
 func (t *table) reserveUser(user string, limit int) bool {
 	sh := t.userShard(user)
 	sh.mu.Lock()

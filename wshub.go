@@ -45,7 +45,7 @@ type Hub struct {
 	off     atomic.Bool // set before cutOff does
 	drain   drain
 	gate    gate // sessions, from just before their upgrade to their end
-	tasks   gate // goroutines of the hub itself
+	tasks   gate // goroutines of the hub itself, and streams until their channel is closed
 
 	counts counts
 }
