@@ -15,7 +15,7 @@ import (
 // as it sends, and the policy says what becomes of the values for which the reader has no time. [Coalesce] keeps the latest
 // of each key ([KeyBy] among the options) or of all, [DropOldest] and [DropNewest] a number of them, [Rate] and [FlushEvery]
 // hold back, [Evict] ends the stream with [ErrSlow], and [Block] makes in wait. What is not set is as in the defaults:
-// Evict(1024, 250ms) and a MiB; [Limits.Pending] and [Limits.Keys] have their defaults too. Stats is the exact account.
+// Evict(1024, 250ms) and 1 MiB; [Limits.Pending] and [Limits.Keys] have their defaults too. Stats is the exact account.
 //
 // When in closes, what is pending is delivered, as the policy paces it; then the stream's channel closes and Err is nil.
 // When ctx ends, or at [Stream.Close], it closes at once; one value may have been received and not offered. A goroutine

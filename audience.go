@@ -9,12 +9,13 @@ import (
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
-// Sender is what a message can be sent to: a [*Session] or an [Audience].
+// Sender is what a message can be sent to: a [*Session] or an [Audience]. Send must not keep the message's bytes: those of
+// [SendEvent] are used again once it has returned.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
 
-// SendJSON sends v as JSON in a text message. The error is json's when v cannot be encoded, otherwise Send's.
+// SendJSON sends v as JSON in a text message. The error is that of [JSON] when v cannot be encoded, otherwise Send's.
 func SendJSON(ctx context.Context, to Sender, v any) error {
 	m, err := JSON(v)
 	if err != nil {
@@ -102,7 +103,9 @@ func (a Audience) String() string {
 // Send sends a message to each session of the audience. The message's bytes are not retained. Everyone is reached as
 // the members of a topic are, under the hub's policy: Send waits, bounded by ctx, only while its log is full or, with
 // [Block], a session has its fill. Others are reached as by [Session.Send]: Send waits for those for whom too much is pending, after it has reached the rest.
-// Sessions that close meanwhile are passed over. Nobody to send to is [ErrNoSession].
+// Sessions that close meanwhile are passed over. Errors: [ErrNoSession] for nobody to send to, [ErrSessionClosed] for [Hub.To]
+// a session that is closing, [ErrKind] and [ErrUTF8] for a message that no client may get, [ErrClosed], and [ErrPendingFull]
+// when ctx ended the wait: of everyone nobody has got the message then, of a user's sessions those that had room.
 func (a Audience) Send(ctx context.Context, m Message) error {
 	if err := a.send(ctx, m); err != nil {
 		return fmt.Errorf("send to %v: %w", a, err)
@@ -226,7 +229,7 @@ func (a Audience) leave(topic string) error {
 	return nil
 }
 
-// Count returns the number of sessions in the audience.
+// Count returns the number of sessions in the audience. On one node it does not wait, and the error is nil.
 func (a Audience) Count(ctx context.Context) (int, error) { return a.count(), nil }
 
 func (a Audience) count() int {

@@ -24,7 +24,10 @@ type DebugObserver struct {
 }
 
 // closeCodes are the rows that close codes are counted in: clients choose theirs, so it is a closed set.
-var closeCodes = [...]string{"1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012", "1013", "1014", "3xxx", "4xxx", "other"}
+var closeCodes = [...]string{
+	"1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012", "1013", "1014",
+	"3xxx", "4xxx", "other",
+}
 
 func closeRow(c StatusCode) int {
 	name := strconv.Itoa(int(c))

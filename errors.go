@@ -25,8 +25,8 @@ var (
 	// cause is what Session.Err returns.
 	ErrSessionClosed = errors.New("wshub: session is closed")
 
-	// ErrNoSession says that a message was sent to nobody: no session of this
-	// node matches and there is no bus to reach others.
+	// ErrNoSession says that no session of this node is meant: an audience is
+	// nobody, or a session is nil or of another hub.
 	ErrNoSession = errors.New("wshub: no such session")
 
 	// ErrTopicConflict says that a name is in use by a topic or family with

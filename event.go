@@ -48,20 +48,21 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
-// Event is something that happened on this node. Fields that its kind does not mention are zero.
+// Event is something that happened on this node. Kind and Time are always set, Session and User when it is about a session;
+// what else its kind does not mention is zero.
 type Event struct {
 	Kind    EventKind
 	Time    time.Time
-	Session string     // the session's id; "" for a stream's
-	User    string     // its user at that time
-	Topic   string     // the topic's full name
-	Code    StatusCode // the close code
-	Reason  string     // the close reason
-	Cause   error      // why, nil when there is nothing more to say than Code and Reason
-	N       uint64     // how many values
-	Name    string     // the Mux's event
-	Status  int        // of the answer to a refused upgrade
-	Took    time.Duration
+	Session string        // the session's id; "" for a stream's
+	User    string        // its user at that time
+	Topic   string        // the topic's full name
+	Code    StatusCode    // the close code
+	Reason  string        // the close reason
+	Cause   error         // why, nil when there is nothing more to say than Code and Reason
+	N       uint64        // how many values
+	Name    string        // the Mux's event
+	Status  int           // of the answer to a refused upgrade
+	Took    time.Duration // how long it was, or took
 }
 
 // Events returns a stream of what happens from now on. The policy says what becomes of events that the reader is too

@@ -14,9 +14,11 @@ import (
 )
 
 // SessionFunc serves one session, in a goroutine of its own. ctx is [Session.Context]. The session ends when it
-// returns, and its result decides the close: nil 1000; a [*CloseError] its code; a message that does not decode 1007; limits and
-// refusals 1008; [ErrSlow] 1013; [ErrClosed] 1001; anything once the session is closing: nothing. Only the rest is 1011, and logged. A
-// panic is 1011, logged with its stack.
+// returns, and its result decides the close: nil 1000; a [*CloseError] its code; a message that does not decode 1007;
+// limits, refusals and what else clients get wrong 1008 ([ErrLimit], [ErrUnauthorized], [ErrForbidden], [ErrNotFound], a
+// [*RejectError], [ErrName], [ErrAlreadyMember], [ErrNotMember], [ErrUnknownEvent]); [ErrSlow] 1013; [ErrClosed] and
+// [ErrDraining] 1001; anything once the session is closing: nothing. Only the rest is 1011, and logged. A panic is 1011,
+// logged with its stack.
 type SessionFunc func(ctx context.Context, s *Session) error
 
 // Middleware wraps a SessionFunc. The first one given is the outermost.
@@ -70,8 +72,10 @@ func wrap(fn SessionFunc, mw []Middleware) SessionFunc {
 }
 
 // Accept upgrades a request by hand: origin, limits and authentication as with [Hub.Handler], but no SessionFunc. It
-// returns once the session is open: every later send to everyone reaches it. The caller reads [Session.Messages] and calls
-// [Session.Close]; the session also ends when the client closes. An error means that the request was answered.
+// returns once the session is open: every later send to everyone reaches it, with [WithAdmission] once it is admitted. The
+// caller reads [Session.Messages] and calls [Session.Close]; the session also ends when the client closes. An error means
+// that the request was answered: it is what [Authenticate] returned, [ErrUpgrade], [ErrPanic], or matches [ErrLimit],
+// [ErrDraining], or [ErrUnauthorized].
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	return h.accept(w, r, nil)
 }

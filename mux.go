@@ -29,9 +29,9 @@ import (
 //	{"event":"error","id":7,"data":{"code":"not_found","message":"not found"}}
 //
 // and is an [EventError] with the event's Name, and the session lives. The code is unknown_event, bad_message (no envelope,
-// or [ErrDecode]), unauthorized, forbidden, not_found, already_member, not_member, limit (what matches the error of that
-// name), what [PublicError] says, or else internal, which is logged. The message is the hub's own text for the code, except
-// for errors marked by [Public] and a [*RejectError]'s Reason. These close the session as the result of a SessionFunc does,
+// [ErrDecode] or [ErrName]), unauthorized, forbidden, not_found, already_member, not_member, limit (what matches the error of
+// that name), what [PublicError] says, that of a [*RejectError]'s Status, or else internal, which is logged. The message is the
+// hub's own text for the code, except for errors marked by [Public], whose code may be failed, and a RejectError's Reason. These close the session as the result of a SessionFunc does,
 // in place of an answer: a [*CloseError], a panic, the end of ctx, and that of the session or the hub.
 //
 // The zero Mux is ready, and must not be copied once it is used. All of its methods, [Handle] and [Reply] may be called at
@@ -124,7 +124,8 @@ func (m *Mux) Use(mw ...MessageMiddleware) {
 	})
 }
 
-// Message handles one message, and answers it where an answer is due. It is a [MessageFunc]; an error closes the session.
+// Message handles one message, and answers it where an answer is due, for which it may wait as [Session.Send] does. It is a
+// [MessageFunc]; an error closes the session.
 func (m *Mux) Message(ctx context.Context, s *Session, msg Message) error {
 	c := &routed{Context: ctx}
 	r, err := m.route(c, msg)

@@ -68,7 +68,7 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithLimits sets the hub's limits.
+// WithLimits sets the hub's limits. A negative one is an error of New.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
 
 // WithOrigins lets pages of the given origins connect, instead of those of the same origin as the request's host; give
@@ -88,8 +88,8 @@ func CheckOrigin(allowed func(*http.Request) bool) Option {
 // Authenticate sets the function that tells who is asking for an upgrade, called after limits and origin and before
 // anything else, in the request's own goroutine, so that a slow one delays nobody else. An error refuses: a [*RejectError] as it
 // says, [ErrName] with 400, [ErrForbidden] with 403, [ErrNotFound] with 404, [ErrLimit] with 429, [ErrDraining] and [ErrClosed] with 503, both with a
-// Retry-After, any other with 401. The client sees the status, and the text only of a RejectError. Without Authenticate
-// every session has the zero Identity.
+// Retry-After, any other with 401; a panic is answered with 500. The client sees the status, and the text only of a RejectError.
+// Without Authenticate every session has the zero Identity.
 func Authenticate(f func(*http.Request) (Identity, error)) Option {
 	return func(o *options) { o.authenticate = f }
 }
@@ -111,9 +111,9 @@ func WithMember(f func(*Session) any) Option { return func(o *options) { o.membe
 
 // WithAdmission sets the time that a session has, from Accept on, to get a user (from [Authenticate],
 // [Session.SetUser] or [Session.Renew]) or to join a topic; one that has neither by then is closed at once with 1008, and [ErrNotAdmitted] is its
-// cause. Until it is admitted it counts against [Limits] and in [HubStats].Unadmitted only: it is not among
-// [Hub.Everyone], cannot be found, is not counted, and no [Event] tells of it; a session that ends unadmitted was never
-// there. Its own methods work. 0, the default, admits every session in Accept.
+// cause. Until it is admitted it counts against [Limits], and in [HubStats] as Unadmitted and Accepted: it is not among
+// [Hub.Everyone], cannot be found, is not counted otherwise, and no [Event] tells of it, nor of its end. Its own methods
+// work. 0, the default, admits every session in Accept; less is an error of New.
 func WithAdmission(timeout time.Duration) Option { return func(o *options) { o.admission = timeout } }
 
 // WithObserver adds observers of what happens on this node. Shutdown lets them have the last events, for as long as its
@@ -123,7 +123,7 @@ func WithObserver(obs ...Observer) Option {
 }
 
 // WithInbound sets what happens to the client's messages while the handler is busy. By default 16 wait in
-// [Session.Messages], and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:
+// [Session.Messages], or 1 MiB of them, and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:
 //
 //   - Block(n, max): n wait, then reading pauses; after max the session closes with 1008. MaxBytes pauses it too.
 //   - DropOldest(n), DropNewest(n): n wait, or MaxBytes; then the oldest or newest is dropped and counted.
@@ -139,14 +139,14 @@ func WithInbound(p Policy) Option { return func(o *options) { o.inbound = p } }
 // [Hub.Everyone]. The default is Evict(1024, 250ms) with MaxBytes(1 MiB).
 func WithPolicy(p Policy) Option { return func(o *options) { o.policy = p } }
 
-// WithReadLimit sets the bytes that one message of a client may have, after inflation; 512 KiB by default. A longer one
-// closes the session with 1009.
+// WithReadLimit sets the bytes that one message of a client may have, after inflation; 512 KiB by default, at least 1. A
+// longer one closes the session with 1009.
 func WithReadLimit(bytes int64) Option { return func(o *options) { o.readLimit = bytes } }
 
 // WithKeepAlive sets after how long a silence a client is pinged (between interval and half of the lesser of the two
 // later), and how long it then has to answer before the session closes. A whole message or control frame is life, bytes
 // alone are not. While the handler is busy and reading pauses, a client is pinged and need not answer. The default is
-// 30 s and 15 s; 0, 0 turns it off.
+// 30 s and 15 s; 0, 0 turns it off, and otherwise both are at least 1 ms.
 func WithKeepAlive(interval, timeout time.Duration) Option {
 	return func(o *options) { o.pingInterval, o.pingTimeout = interval, timeout }
 }
@@ -161,16 +161,18 @@ func WithCompression(threshold int) Option {
 	return func(o *options) { o.compress, o.threshold = true, threshold }
 }
 
-// WithSubprotocols sets the subprotocols that the hub speaks, the preferred one first.
+// WithSubprotocols sets the subprotocols that the hub speaks, the preferred one first; none by default. They must be HTTP
+// tokens, and none twice.
 func WithSubprotocols(names ...string) Option {
 	return func(o *options) { o.subprotocols = slices.Clone(names) }
 }
 
-// WithSendBuffer sets how many bytes per session may be on their way to the client and not yet sent; 32 KiB by default. More
+// WithSendBuffer sets how many bytes per session may be on their way to the client and not yet sent; 32 KiB by default, at least 1. More
 // makes single connections of long round-trip times faster, and slow clients visible later.
 func WithSendBuffer(bytes int) Option { return func(o *options) { o.sendBuffer = bytes } }
 
-// WithWriteTimeout sets the time that one frame has to leave, and a close to flush what is pending; 10 s by default.
+// WithWriteTimeout sets the time that one frame has to leave, and a close to flush what is pending; 10 s by default,
+// more than 0. When a frame does not leave in time the session ends, with [ErrWriteTimeout] as its cause.
 func WithWriteTimeout(d time.Duration) Option { return func(o *options) { o.writeTimeout = d } }
 
 // WithDrain sets what [Hub.Drain] takes its time for: settle is how long new sessions are still accepted, for load

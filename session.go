@@ -14,7 +14,7 @@ import (
 )
 
 // Session is one client's connection to a hub. All methods may be called by any goroutine, at any time, also after the
-// session has ended. Only [Session.Send] may wait.
+// session has ended. Only [Session.Send] and [Session.Renew] may wait.
 type Session struct {
 	hub  *Hub
 	sub  *fanout.Subscriber
@@ -158,10 +158,10 @@ func (s *Session) Close(code StatusCode, reason string) error {
 	return nil
 }
 
-// Topics ranges over the full names of the topics that the session is a member of.
+// Topics ranges over the full names of the topics that the session is a member of when the loop begins.
 func (s *Session) Topics() iter.Seq[string] { return s.hub.sessionTopics(s) }
 
-// LeaveAll leaves every topic.
+// LeaveAll leaves every topic, as [Topic.Leave] does. It does not wait.
 func (s *Session) LeaveAll() { s.hub.leaveAll(s) }
 
 // ended reports whether a close was decided.

@@ -14,7 +14,8 @@ import (
 // acts on values for which the reader has no time: the one it is offered next waits, the rest is bounded, conflated or
 // dropped. A reader that is too slow for Evict or Block has its stream closed with [ErrSlow].
 //
-// No goroutine runs for a stream whose reader is waiting. The values are shared: what they point to must not change.
+// No goroutine runs for a stream whose reader is waiting, Apply's own apart. The values are shared: what they point to must
+// not change. The methods may be called by any goroutine.
 type Stream[T any] struct {
 	core *streamCore
 	ch   chan T
@@ -24,7 +25,7 @@ type Stream[T any] struct {
 func (s *Stream[T]) C() <-chan T { return s.ch }
 
 // Err returns nil while the stream is open, after [Stream.Close], and when the input of [Apply] has closed; else why it
-// ended: ctx's cause, [ErrSlow], [ErrClosed], [ErrPanic] for its filter's, or what was wrong with its policy.
+// ended: ctx's cause, [ErrSlow], [ErrClosed], [ErrPanic] for its filter's, what Apply says, or what was wrong with its policy.
 func (s *Stream[T]) Err() error {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()

@@ -145,7 +145,8 @@ func (t Topic[T]) Name() string {
 //
 // It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
-// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrClosed]. Publishing to nobody is no error,
+// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrPanic] of the codec or the key function,
+// [ErrClosed]. Publishing to nobody is no error,
 // and a value that cannot be encoded is none while no session is in the topic and it keeps no history: nothing is encoded then.
 func (t Topic[T]) Publish(ctx context.Context, v T) error {
 	return t.st.publish(ctx, &v, nil, nil)
@@ -223,9 +224,10 @@ func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
 	return err
 }
 
-// Join makes s a member: it is offered every value whose Publish begins after Join has returned. It does not wait; ctx
-// is for [Authorize]. Errors: what Authorize returned, [ErrAlreadyMember], [ErrTopicFull], [ErrTooManyTopics],
-// [ErrSessionClosed], [ErrNoSession] for a nil session or one of another hub, [ErrClosed].
+// Join makes s a member: it is offered every value whose Publish begins after Join has returned. It waits for the functions
+// of [Authorize] and [WithMember] and for nothing else; ctx is Authorize's. Errors: what Authorize returned, [ErrMemberData],
+// [ErrPanic] of either, [ErrAlreadyMember], [ErrTopicFull], [ErrTooManyTopics], [ErrSessionClosed], [ErrNoSession] for a nil
+// session or one of another hub, [ErrClosed].
 func (t Topic[T]) Join(ctx context.Context, s *Session) error {
 	return View[T]{st: t.st}.Join(ctx, s)
 }
