@@ -12,8 +12,8 @@ import (
 // matches [ErrUnauthorized]; the session is closed with 1008.
 var ErrNotAdmitted = fmt.Errorf("%w: not admitted in time", ErrUnauthorized)
 
-// Admission is one step, from the mark on the stage to the EventConnected, under the session's order lock: whoever joins
-// or gets a user beside it returns when the session can be found, and the end of a session waits for the step and
+// Admission is one step, from the mark on the stage to the EventConnected, under the session's order lock: whoever
+// joins or gets a user beside it returns when the session can be found, and the end of a session waits for the step and
 // finds all that it has put anywhere.
 
 // hold keeps a new session out of everything until it is admitted, and closes it if that takes too long. Nobody else
@@ -39,7 +39,8 @@ func (s *Session) admit() bool {
 	return ok
 }
 
-// admitLocked is the decision of admit. When it is what admits, enroll has to follow. Callers hold the order lock and mu.
+// admitLocked is the decision of admit. When it is what admits, enroll has to follow. Callers hold the order lock and
+// mu.
 func (s *Session) admitLocked() bool {
 	if s.stage&admitted != 0 {
 		return true
@@ -51,8 +52,8 @@ func (s *Session) admitLocked() bool {
 	return true
 }
 
-// enroll makes an admitted session a member of everyone, found by its id, and announced. Callers hold the order lock, or
-// nobody else knows the session.
+// enroll makes an admitted session a member of everyone, found by its id, and announced. Callers hold the order lock,
+// or nobody else knows the session.
 func (s *Session) enroll() {
 	h := s.hub
 	s.dropPatience()

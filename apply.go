@@ -11,19 +11,20 @@ import (
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
-// Apply returns the values of in under a policy, as a [Topic.Subscribe] with that policy would: in is received from as fast
-// as it sends, and the policy says what becomes of the values for which the reader has no time. [Coalesce] keeps the latest
-// of each key ([KeyBy] among the options) or of all, [DropOldest] and [DropNewest] a number of them, [Rate] and [FlushEvery]
-// hold back, [Evict] ends the stream with [ErrSlow], and [Block] makes in wait. What is not set is as in the defaults:
-// Evict(1024, 250ms) and 1 MiB; [Limits.Pending] and [Limits.Keys] have their defaults too. Stats is the exact account.
+// Apply returns the values of in under a policy, as a [Topic.Subscribe] with that policy would: in is received from as
+// fast as it sends, and the policy says what becomes of the values for which the reader has no time. [Coalesce] keeps
+// the latest of each key ([KeyBy] among the options) or of all, [DropOldest] and [DropNewest] a number of them, [Rate]
+// and [FlushEvery] hold back, [Evict] ends the stream with [ErrSlow], and [Block] makes in wait. What is not set is as
+// in the defaults: Evict(1024, 250ms) and 1 MiB; [Limits.Pending] and [Limits.Keys] have their defaults too. Stats is
+// the exact account.
 //
-// When in closes, what is pending is delivered, as the policy paces it; then the stream's channel closes and Err is nil.
-// When ctx ends, or at [Stream.Close], it closes at once; one value may have been received and not offered. A goroutine
-// of the stream receives from in and ends with it, with ctx, or with the stream: whoever stops reading early calls Close or
-// ends ctx.
+// When in closes, what is pending is delivered, as the policy paces it; then the stream's channel closes and Err is
+// nil. When ctx ends, or at [Stream.Close], it closes at once; one value may have been received and not offered. A
+// goroutine of the stream receives from in and ends with it, with ctx, or with the stream: whoever stops reading early
+// calls Close or ends ctx.
 //
-// With parts that mean nothing here, [PackText], [History] and [Replay], or an option but KeyBy, the stream is closed from
-// the start, its Err says why ([ErrPolicy] for parts), and nothing is received. A key that is refused ([ErrKey],
+// With parts that mean nothing here, [PackText], [History] and [Replay], or an option but KeyBy, the stream is closed
+// from the start, its Err says why ([ErrPolicy] for parts), and nothing is received. A key that is refused ([ErrKey],
 // [ErrTooManyKeys]) or a key function that panics ([ErrPanic]) ends the stream. Values are handed on as they are, not
 // copied.
 func Apply[T any](ctx context.Context, in <-chan T, p Policy, opts ...TopicOption[T]) *Stream[T] {

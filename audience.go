@@ -9,8 +9,8 @@ import (
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
-// Sender is what a message can be sent to: a [*Session] or an [Audience]. Send must not keep the message's bytes: those of
-// [SendEvent] are used again once it has returned.
+// Sender is what a message can be sent to: a [*Session] or an [Audience]. Send must not keep the message's bytes: those
+// of [SendEvent] are used again once it has returned.
 type Sender interface {
 	Send(ctx context.Context, m Message) error
 }
@@ -28,8 +28,8 @@ func SendJSON(ctx context.Context, to Sender, v any) error {
 //
 //	{"event":"presence","data":{"kind":"joined","members":[]}}
 //
-// A [Message] must be text that is JSON, and is the data as it stands. The error is json's when v cannot be encoded, tells
-// when the event is empty, no UTF-8 or "error", and is otherwise Send's.
+// A [Message] must be text that is JSON, and is the data as it stands. The error is json's when v cannot be encoded,
+// tells when the event is empty, no UTF-8 or "error", and is otherwise Send's.
 func SendEvent(ctx context.Context, to Sender, event string, v any) error {
 	if err := checkEvent(event); err != nil {
 		return fmt.Errorf("wshub: send event: %w", err)
@@ -102,10 +102,11 @@ func (a Audience) String() string {
 
 // Send sends a message to each session of the audience. The message's bytes are not retained. Everyone is reached as
 // the members of a topic are, under the hub's policy: Send waits, bounded by ctx, only while its log is full or, with
-// [Block], a session has its fill. Others are reached as by [Session.Send]: Send waits for those for whom too much is pending, after it has reached the rest.
-// Sessions that close meanwhile are passed over. Errors: [ErrNoSession] for nobody to send to, [ErrSessionClosed] for [Hub.To]
-// a session that is closing, [ErrKind] and [ErrUTF8] for a message that no client may get, [ErrClosed], and [ErrPendingFull]
-// when ctx ended the wait: of everyone nobody has got the message then, of a user's sessions those that had room.
+// [Block], a session has its fill. Others are reached as by [Session.Send]: Send waits for those for whom too much is
+// pending, after it has reached the rest. Sessions that close meanwhile are passed over. Errors: [ErrNoSession] for
+// nobody to send to, [ErrSessionClosed] for [Hub.To] a session that is closing, [ErrKind] and [ErrUTF8] for a message
+// that no client may get, [ErrClosed], and [ErrPendingFull] when ctx ended the wait: of everyone nobody has got the
+// message then, of a user's sessions those that had room.
 func (a Audience) Send(ctx context.Context, m Message) error {
 	if err := a.send(ctx, m); err != nil {
 		return fmt.Errorf("send to %v: %w", a, err)
@@ -182,8 +183,8 @@ func (a Audience) publish(ctx context.Context, m Message) error {
 }
 
 // Close closes each session of the audience at once: what is pending for it is not sent. It is the call to kick with;
-// [Session.Close] is the polite one. A session that is closing already is cut off too, and keeps what it closes for. It does
-// not wait. Nobody to close is [ErrNoSession]; the code is checked as by Session.Close.
+// [Session.Close] is the polite one. A session that is closing already is cut off too, and keeps what it closes for. It
+// does not wait. Nobody to close is [ErrNoSession]; the code is checked as by Session.Close.
 func (a Audience) Close(ctx context.Context, code StatusCode, reason string) error {
 	if !code.valid() {
 		return fmt.Errorf("close %v: %w", a, badCode(code))
@@ -199,8 +200,8 @@ func (a Audience) Close(ctx context.Context, code StatusCode, reason string) err
 	return nil
 }
 
-// Leave ends the membership of each session of the audience in the topic of the given full name, as [Topic.Leave] does. It does
-// not wait. Nobody in the audience is [ErrNoSession], nobody of it in the topic [ErrNotMember].
+// Leave ends the membership of each session of the audience in the topic of the given full name, as [Topic.Leave] does.
+// It does not wait. Nobody in the audience is [ErrNoSession], nobody of it in the topic [ErrNotMember].
 func (a Audience) Leave(ctx context.Context, topic string) error {
 	if err := a.leave(topic); err != nil {
 		return fmt.Errorf("%v leaves %q: %w", a, clip(topic), err)

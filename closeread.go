@@ -7,10 +7,10 @@ import "errors"
 var ErrUnexpectedMessage = errors.New("wshub: unexpected message")
 
 // CloseRead says that the session only sends. From then on a message of the client, one that nobody has taken yet
-// included, closes the session at once with 1008, and [ErrUnexpectedMessage] is its cause. Messages gives nothing more and is
-// closed when the session ends; pings, pongs and the client's close work as ever. A SessionFunc that does not range over
-// Messages calls it first and waits for its context, which otherwise would wait up to 5 s for messages to be taken. It
-// does not wait and may be called more than once.
+// included, closes the session at once with 1008, and [ErrUnexpectedMessage] is its cause. Messages gives nothing more
+// and is closed when the session ends; pings, pongs and the client's close work as ever. A SessionFunc that does not
+// range over Messages calls it first and waits for its context, which otherwise would wait up to 5 s for messages to be
+// taken. It does not wait and may be called more than once.
 func (s *Session) CloseRead() {
 	if !s.mark(sendOnly) {
 		return
@@ -21,8 +21,8 @@ func (s *Session) CloseRead() {
 	}
 }
 
-// discard takes all that waits in Messages, counts it as unread, and returns how much it was. It holds mu, since end counts
-// what is there under it, and waits for nothing.
+// discard takes all that waits in Messages, counts it as unread, and returns how much it was. It holds mu, since end
+// counts what is there under it, and waits for nothing.
 func (s *Session) discard() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

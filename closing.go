@@ -9,7 +9,8 @@ import (
 )
 
 // closeWait bounds, each, how long a close of ours waits for the client's close frame, how long messages that arrived
-// before the end keep the context alive, and how long a SessionFunc whose context has ended so may go on before the close.
+// before the end keep the context alive, and how long a SessionFunc whose context has ended so may go on before the
+// close.
 const closeWait = 5 * time.Second
 
 // A verdict is why a session closes. The first one stands.
@@ -85,8 +86,8 @@ func (s *Session) waker() (<-chan struct{}, stage) {
 	return s.wake, s.stage
 }
 
-// await waits until one of the wanted stages was reached, at most for d, and returns the stage. Only who has the role of
-// reading calls it: a wake-up is for one.
+// await waits until one of the wanted stages was reached, at most for d, and returns the stage. Only who has the role
+// of reading calls it: a wake-up is for one.
 func (s *Session) await(want stage, d time.Duration) stage {
 	wake, st := s.waker()
 	if st&want != 0 {
@@ -213,8 +214,9 @@ func (o *hooks) Dropped(t *fanout.Topic, n uint64) {
 	s.emit(Event{Kind: EventDropped, Topic: topicName(t), N: n})
 }
 
-// conclude runs once reading has ended, on the reading goroutine or on one that Each has started for it: it ends Messages
-// and the context, brings the closing handshake to its end and closes the connection. Each of its waits is bounded.
+// conclude runs once reading has ended, on the reading goroutine or on one that Each has started for it: it ends
+// Messages and the context, brings the closing handshake to its end and closes the connection. Each of its waits is
+// bounded.
 func (s *Session) conclude(readErr error) {
 	v := s.why()
 	s.endMessages()
@@ -268,9 +270,10 @@ func (s *Session) endMessages() {
 	}
 }
 
-// awaitTaken waits until the messages that arrived before the end were taken, and with Each handled, the SessionFunc has
-// returned, or the session is expelled, at most for closeWait: a handler that works them off needs its context. Nobody
-// tells that the last was taken, so this looks, ever less often; sessions that end with nothing unread do not wait.
+// awaitTaken waits until the messages that arrived before the end were taken, and with Each handled, the SessionFunc
+// has returned, or the session is expelled, at most for closeWait: a handler that works them off needs its context.
+// Nobody tells that the last was taken, so this looks, ever less often; sessions that end with nothing unread do not
+// wait.
 func (s *Session) awaitTaken() {
 	busy := func() bool { return s.unread() > 0 || s.reading.handling.Load() }
 	end := time.Now().Add(closeWait)

@@ -19,9 +19,9 @@ type Delivery struct {
 	Time   time.Time // when it was encoded
 }
 
-// DeliveryCodec is a [Codec] that wants to know where each value stands. [WithCodec] then uses AppendDelivery, and never
-// Append. Publishes of such a topic happen one at a time, since the place of a value depends on what was published
-// before; a Publish that waits for its turn is bounded by its ctx, see [Topic.Publish].
+// DeliveryCodec is a [Codec] that wants to know where each value stands. [WithCodec] then uses AppendDelivery, and
+// never Append. Publishes of such a topic happen one at a time, since the place of a value depends on what was
+// published before; a Publish that waits for its turn is bounded by its ctx, see [Topic.Publish].
 //
 // Offsets begin at 0 with each epoch. A new epoch begins, with a greater number, when the topic comes back after it had
 // vanished, and when the program is started again.
@@ -47,8 +47,8 @@ func encodeDelivery[T any](c DeliveryCodec[T]) encodeFunc {
 	}
 }
 
-// turn is whose publish it is, in topics whose codec wants to know offsets. It is a channel and no lock: the codec runs in
-// it, and a wait for it ends with the caller's context.
+// turn is whose publish it is, in topics whose codec wants to know offsets. It is a channel and no lock: the codec runs
+// in it, and a wait for it ends with the caller's context.
 type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }

@@ -50,14 +50,15 @@ const drainReason = "server draining"
 func (h *Hub) Draining() <-chan struct{} { return h.drain.begun }
 
 // Drain empties the hub without haste, so that clients which come back at once do not meet the remaining nodes all
-// together. [Hub.Draining] is closed and the hub is not ready any more; after the settle time of [WithDrain] upgrades are
-// refused with 503, also those under way; then the sessions are asked to go one after the other, in random order and at random
-// times over the spread: Messages closes, the SessionFunc returns (it has 5 s), what is pending goes out, and the session
-// closes with 1001. Publishing, joining and events go on until [Hub.Shutdown], which is still to be called.
+// together. [Hub.Draining] is closed and the hub is not ready any more; after the settle time of [WithDrain] upgrades
+// are refused with 503, also those under way; then the sessions are asked to go one after the other, in random order
+// and at random times over the spread: Messages closes, the SessionFunc returns (it has 5 s), what is pending goes out,
+// and the session closes with 1001. Publishing, joining and events go on until [Hub.Shutdown], which is still to be
+// called.
 //
-// It returns nil when the last session has ended, or an error that tells how many are left when ctx ends first; what was
-// begun is not undone then, and a further Drain goes on where this one left off, as one that is already waiting does.
-// A Shutdown or Close meanwhile ends all waiting but that for the sessions. Drain may be called at any time; a
+// It returns nil when the last session has ended, or an error that tells how many are left when ctx ends first; what
+// was begun is not undone then, and a further Drain goes on where this one left off, as one that is already waiting
+// does. A Shutdown or Close meanwhile ends all waiting but that for the sessions. Drain may be called at any time; a
 // SessionFunc that calls it and waits waits for itself.
 func (h *Hub) Drain(ctx context.Context) error {
 	h.drain.begin(h.opts.settle)
@@ -79,8 +80,8 @@ func (h *Hub) Drain(ctx context.Context) error {
 	}
 }
 
-// pace asks all sessions to go. It returns when it has, when there are none, or when somebody else has to: ctx ended, or
-// the hub shuts down. Callers hold drain.pace.
+// pace asks all sessions to go. It returns when it has, when there are none, or when somebody else has to: ctx ended,
+// or the hub shuts down. Callers hold drain.pace.
 func (h *Hub) pace(ctx context.Context) {
 	d := &h.drain
 	if !d.wait(ctx, nil, d.ready) {

@@ -13,12 +13,12 @@ type MessageFunc func(ctx context.Context, s *Session, m Message) error
 type MessageMiddleware func(MessageFunc) MessageFunc
 
 // Each returns a SessionFunc that calls fn for each message of the client, one at a time and in order, and returns fn's
-// first error, or nil when no message comes any more. A fn that takes its time makes this client wait ([WithInbound]), and
-// nobody else. When the client goes, ctx ends after fn has returned from the last message that came before, at most 5 s
-// later.
+// first error, or nil when no message comes any more. A fn that takes its time makes this client wait ([WithInbound]),
+// and nobody else. When the client goes, ctx ends after fn has returned from the last message that came before, at most
+// 5 s later.
 //
-// It is the frugal way to serve: as long as fn is quick and the policy for received messages is only to wait, it runs on
-// the goroutine that reads, and the session has no other. It panics when fn is nil.
+// It is the frugal way to serve: as long as fn is quick and the policy for received messages is only to wait, it runs
+// on the goroutine that reads, and the session has no other. It panics when fn is nil.
 //
 //go:noinline
 func Each(fn MessageFunc, mw ...MessageMiddleware) SessionFunc {

@@ -96,7 +96,8 @@ var (
 	ErrUnknownEvent = errors.New("wshub: unknown event")
 
 	// ErrMemberData says that what WithMember told of a session cannot be
-	// encoded as JSON, is not UTF-8, or has more than 1 KiB. The session did not join.
+	// encoded as JSON, is not UTF-8, or has more than 1 KiB. The session did not
+	// join.
 	ErrMemberData = errors.New("wshub: invalid member data")
 
 	// ErrUpgrade says that a request could not be upgraded to a WebSocket. The

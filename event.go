@@ -48,8 +48,8 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
-// Event is something that happened on this node. Kind and Time are always set, Session and User when it is about a session;
-// what else its kind does not mention is zero.
+// Event is something that happened on this node. Kind and Time are always set, Session and User when it is about a
+// session; what else its kind does not mention is zero.
 type Event struct {
 	Kind    EventKind
 	Time    time.Time
@@ -67,9 +67,9 @@ type Event struct {
 
 // Events returns a stream of what happens from now on. The policy says what becomes of events that the reader is too
 // slow for, as it does for [Topic.Subscribe]; the zero Policy is the hub's. What happens does not wait for who reads of
-// it, so [Block] is as [Evict] here. With an invalid policy, or on a closed hub, the stream is closed from the start and
-// its Err tells. ctx bounds the subscription, not the call. Events cost nothing while nobody listens, and a reader may
-// call anything of the hub.
+// it, so [Block] is as [Evict] here. With an invalid policy, or on a closed hub, the stream is closed from the start
+// and its Err tells. ctx bounds the subscription, not the call. Events cost nothing while nobody listens, and a reader
+// may call anything of the hub.
 func (h *Hub) Events(ctx context.Context, p Policy) *Stream[Event] {
 	return newStream[Event](ctx, h, h.events, p, nil)
 }
@@ -94,8 +94,8 @@ func (h *Hub) tell(ev Event) {
 }
 
 // emit tells whoever listens something about the session: nothing before it is admitted, and nothing but its
-// EventDisconnected once it ends, as of a [Mux] that some goroutine goes on calling. What happens to one that is known to
-// everyone, but not announced yet, waits. It publishes under mu, so that nothing slips behind the end.
+// EventDisconnected once it ends, as of a [Mux] that some goroutine goes on calling. What happens to one that is known
+// to everyone, but not announced yet, waits. It publishes under mu, so that nothing slips behind the end.
 func (s *Session) emit(ev Event) {
 	if !s.hub.wanted(ev.Kind) {
 		return

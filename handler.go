@@ -15,10 +15,10 @@ import (
 
 // SessionFunc serves one session, in a goroutine of its own. ctx is [Session.Context]. The session ends when it
 // returns, and its result decides the close: nil 1000; a [*CloseError] its code; a message that does not decode 1007;
-// limits, refusals and what else clients get wrong 1008 ([ErrLimit], [ErrUnauthorized], [ErrForbidden], [ErrNotFound], a
-// [*RejectError], [ErrName], [ErrAlreadyMember], [ErrNotMember], [ErrUnknownEvent]); [ErrSlow] 1013; [ErrClosed] and
-// [ErrDraining] 1001; anything once the session is closing: nothing. Only the rest is 1011, and logged. A panic is 1011,
-// logged with its stack.
+// limits, refusals and what else clients get wrong 1008 ([ErrLimit], [ErrUnauthorized], [ErrForbidden], [ErrNotFound],
+// a [*RejectError], [ErrName], [ErrAlreadyMember], [ErrNotMember], [ErrUnknownEvent]); [ErrSlow] 1013; [ErrClosed] and
+// [ErrDraining] 1001; anything once the session is closing: nothing. Only the rest is 1011, and logged. A panic is
+// 1011, logged with its stack.
 type SessionFunc func(ctx context.Context, s *Session) error
 
 // Middleware wraps a SessionFunc. The first one given is the outermost.
@@ -38,8 +38,8 @@ func (h *Hub) Handler(fn SessionFunc, mw ...Middleware) http.Handler {
 
 // HandlerFor is Handler for SessionFuncs that depend on the request: f is called once for each, after origin, limits
 // and authentication and before the upgrade, in the request's goroutine. Take what you need from path, query and
-// headers there; the request is not kept. An error refuses the upgrade as [Authenticate]'s does, so that a room that does
-// not exist is [ErrNotFound] and 404.
+// headers there; the request is not kept. An error refuses the upgrade as [Authenticate]'s does, so that a room that
+// does not exist is [ErrNotFound] and 404.
 func (h *Hub) HandlerFor(f func(*http.Request) (SessionFunc, error), mw ...Middleware) http.Handler {
 	if f == nil {
 		panic("wshub: HandlerFor: nil func")
@@ -72,10 +72,10 @@ func wrap(fn SessionFunc, mw []Middleware) SessionFunc {
 }
 
 // Accept upgrades a request by hand: origin, limits and authentication as with [Hub.Handler], but no SessionFunc. It
-// returns once the session is open: every later send to everyone reaches it, with [WithAdmission] once it is admitted. The
-// caller reads [Session.Messages] and calls [Session.Close]; the session also ends when the client closes. An error means
-// that the request was answered: it is what [Authenticate] returned, [ErrUpgrade], [ErrPanic], or matches [ErrLimit],
-// [ErrDraining], or [ErrUnauthorized].
+// returns once the session is open: every later send to everyone reaches it, with [WithAdmission] once it is admitted.
+// The caller reads [Session.Messages] and calls [Session.Close]; the session also ends when the client closes. An error
+// means that the request was answered: it is what [Authenticate] returned, [ErrUpgrade], [ErrPanic], or matches
+// [ErrLimit], [ErrDraining], or [ErrUnauthorized].
 func (h *Hub) Accept(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	return h.accept(w, r, nil)
 }
@@ -148,7 +148,8 @@ func (h *Hub) upgraded() {
 	h.upgrades.Release(1)
 }
 
-// upgrade checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing taken.
+// upgrade checks the request, upgrades it and starts the session. Whatever fails, also by a panic, leaves nothing
+// taken.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, f func(*http.Request) (service, error)) (s *Session, err error) {
 	taken := reservation{h: h}
 	defer func() {
@@ -290,8 +291,8 @@ func (s *Session) start(v service) {
 	} else {
 		s.beginReading()
 	}
-	// Shutdown marks the hub closed before it looks for sessions, and so do cutOff, and Drain when it looks for the last time:
-	// one of the two sees the other.
+	// Shutdown marks the hub closed before it looks for sessions, and so do cutOff, and Drain when it looks for the
+	// last time: one of the two sees the other.
 	switch h := s.hub; {
 	case h.off.Load():
 		s.cutOff()
@@ -349,9 +350,10 @@ func (s *Session) finish(err error) {
 	}
 }
 
-// awaitVerdict waits until it is known why the session closes, at most for a second. A Send or Join fails as soon as the
-// engine has given the session up, and its caller may get here before the engine has said why: without the wait the
-// client would see 1011 for 1013. When the error is about another session nothing comes, and it is this one's after all.
+// awaitVerdict waits until it is known why the session closes, at most for a second. A Send or Join fails as soon as
+// the engine has given the session up, and its caller may get here before the engine has said why: without the wait the
+// client would see 1011 for 1013. When the error is about another session nothing comes, and it is this one's after
+// all.
 func (s *Session) awaitVerdict() {
 	end := time.Now().Add(time.Second)
 	for nap := 10 * time.Microsecond; !s.ended() && time.Now().Before(end); nap = min(2*nap, 50*time.Millisecond) {
@@ -366,8 +368,8 @@ func (s *Session) letGo() {
 	}
 }
 
-// retryAfter is what a hub that is full or closed tells clients, in seconds: long enough for a restart, and for sessions
-// to go.
+// retryAfter is what a hub that is full or closed tells clients, in seconds: long enough for a restart, and for
+// sessions to go.
 const retryAfter = "5"
 
 // turnAway answers a request for which there is no room now.

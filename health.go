@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Health is how a hub is at one moment. Each field is exact by itself; a session that is just being accepted may be in both
-// Sessions and Upgrades. It is what [Hub.LiveHandler] and [Hub.ReadyHandler] answer, as JSON.
+// Health is how a hub is at one moment. Each field is exact by itself; a session that is just being accepted may be in
+// both Sessions and Upgrades. It is what [Hub.LiveHandler] and [Hub.ReadyHandler] answer, as JSON.
 type Health struct {
 	// Status is "ready"; "full" when [Limits].Sessions are taken, upgrades under way included; "draining" once
 	// [Hub.Drain] was called; "closed" once [Hub.Shutdown] or [Hub.Close] was.
@@ -66,14 +66,15 @@ func (h *Hub) status() string {
 	return "ready"
 }
 
-// LiveHandler returns a handler for liveness probes: it answers GET and HEAD with [Health] as JSON, 200 while Live and 503
-// otherwise. Whoever restarts a process that is not live restarts none that still has sessions.
+// LiveHandler returns a handler for liveness probes: it answers GET and HEAD with [Health] as JSON, 200 while Live and
+// 503 otherwise. Whoever restarts a process that is not live restarts none that still has sessions.
 func (h *Hub) LiveHandler() http.Handler {
 	return h.healthHandler(func(v Health) bool { return v.Live })
 }
 
-// ReadyHandler returns a handler for readiness probes: it answers GET and HEAD with [Health] as JSON, 200 while Ready and
-// 503 otherwise, and so before Drain refuses the first upgrade. See [WithDrain] for the time load balancers have to notice.
+// ReadyHandler returns a handler for readiness probes: it answers GET and HEAD with [Health] as JSON, 200 while Ready
+// and 503 otherwise, and so before Drain refuses the first upgrade. See [WithDrain] for the time load balancers have to
+// notice.
 func (h *Hub) ReadyHandler() http.Handler {
 	return h.healthHandler(func(v Health) bool { return v.Ready })
 }

@@ -14,7 +14,8 @@ type Identity struct {
 	Claims  any       // whatever else authentication knows; the hub hands it through
 }
 
-// expired reports whether the identity is over at now, by the wall clock: it is what a token means, and the engine's timers.
+// expired reports whether the identity is over at now, by the wall clock: it is what a token means, and the engine's
+// timers.
 func (i Identity) expired(now time.Time) bool {
 	return !i.Expires.IsZero() && !i.Expires.Round(0).After(now)
 }
@@ -29,10 +30,10 @@ func (s *Session) Identity() Identity {
 // User returns the user's id, "" when there is none.
 func (s *Session) User() string { return s.Identity().User }
 
-// SetUser makes id the session's user; "" makes it nobody's. The rest of its identity stays, and so do its memberships, which
-// [Session.Renew] would ask about again. It fails with [ErrTooManySessionsPerUser] when the user has as many sessions as
-// [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that authentication vouches for,
-// never with one out of a message.
+// SetUser makes id the session's user; "" makes it nobody's. The rest of its identity stays, and so do its memberships,
+// which [Session.Renew] would ask about again. It fails with [ErrTooManySessionsPerUser] when the user has as many
+// sessions as [Limits] allow, and with [ErrSessionClosed] once the session is closing. Call it with ids that
+// authentication vouches for, never with one out of a message.
 func (s *Session) SetUser(id string) error {
 	order := s.order()
 	order.Lock()
@@ -73,13 +74,13 @@ func (s *Session) setUserLocked(id string) (admits bool, err error) {
 }
 
 // Renew gives the session another identity, whole, as after its client has sent a new token; the old one's Expires no
-// longer counts. [Authorize] is then asked again about each topic that the session is in, one after the other, and the session
-// leaves those it may not be in any more. The error joins these refusals, which match [ErrUnauthorized]; a
+// longer counts. [Authorize] is then asked again about each topic that the session is in, one after the other, and the
+// session leaves those it may not be in any more. The error joins these refusals, which match [ErrUnauthorized]; a
 // SessionFunc that returns it closes its session with 1008, one that does not goes on without those topics. Renew waits
 // for Authorize and for nothing else; ctx is Authorize's.
 //
-// Nothing has changed when the error is [ErrSessionClosed], [ErrTooManySessionsPerUser], or [ErrExpired], for an identity that
-// is over already: the session then still closes when its old identity expires.
+// Nothing has changed when the error is [ErrSessionClosed], [ErrTooManySessionsPerUser], or [ErrExpired], for an
+// identity that is over already: the session then still closes when its old identity expires.
 func (s *Session) Renew(ctx context.Context, ident Identity) error {
 	// Under the order lock: a join that was authorized for the old identity has happened by now, or will ask again.
 	order := s.order()

@@ -194,8 +194,8 @@ func (s *Session) allow(now time.Time, n int) bool {
 	return bytes == nil || bytes.AllowN(now, n)
 }
 
-// delay takes the tokens for a message of n bytes and waits until they are due. A message that waits has not been taken:
-// false, with the session closing, when CloseRead is called meanwhile.
+// delay takes the tokens for a message of n bytes and waits until they are due. A message that waits has not been
+// taken: false, with the session closing, when CloseRead is called meanwhile.
 func (s *Session) delay(now time.Time, n int) bool {
 	rule := &s.hub.inbound
 	var d time.Duration
@@ -267,8 +267,8 @@ func (r *reader) hold(ch chan Message, m Message) bool {
 	return false
 }
 
-// delivered notes that m is in Messages. CloseRead marks before it empties Messages, and this looks after m was put there:
-// one of the two finds m, unless somebody took it before. false: the session closes.
+// delivered notes that m is in Messages. CloseRead marks before it empties Messages, and this looks after m was put
+// there: one of the two finds m, unless somebody took it before. false: the session closes.
 func (r *reader) delivered(m Message) bool {
 	r.note(m)
 	if !r.s.onlySends() {

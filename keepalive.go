@@ -103,8 +103,8 @@ func (k *keepAlive) visit(s *Session, now time.Time) {
 		return
 	}
 	if idle == 0 {
-		// Its signs of life are not read now: the handler is busy. The ping may find that nobody is there any more, which
-		// nothing else would tell a session that only waits.
+		// Its signs of life are not read now: the handler is busy. The ping may find that nobody is there any more,
+		// which nothing else would tell a session that only waits.
 		if now.Sub(s.pinged) >= k.interval {
 			s.pinged = now
 			s.conn.QueuePing()

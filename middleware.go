@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Recover makes an error that matches [ErrPanic] of a panic, so that the middleware outside of it, given earlier, sees how
-// the SessionFunc ended. The panic is logged with its stack to the hub's logger, and the session closes with 1011, as they
-// are without Recover; [runtime.Goexit] passes.
+// Recover makes an error that matches [ErrPanic] of a panic, so that the middleware outside of it, given earlier, sees
+// how the SessionFunc ended. The panic is logged with its stack to the hub's logger, and the session closes with 1011,
+// as they are without Recover; [runtime.Goexit] passes.
 func Recover() Middleware {
 	return func(next SessionFunc) SessionFunc {
 		return func(ctx context.Context, s *Session) (err error) {
@@ -38,8 +38,9 @@ func RecoverEach() MessageMiddleware {
 	}
 }
 
-// Log writes two lines a session to l, or to the hub's logger when l is nil: at level debug when the SessionFunc begins, and
-// at level info when it has ended, with how long it took, the code that the session closes with, and the error.
+// Log writes two lines a session to l, or to the hub's logger when l is nil: at level debug when the SessionFunc
+// begins, and at level info when it has ended, with how long it took, the code that the session closes with, and the
+// error.
 func Log(l *slog.Logger) Middleware {
 	return func(next SessionFunc) SessionFunc {
 		return func(ctx context.Context, s *Session) error {
@@ -55,10 +56,10 @@ func Log(l *slog.Logger) Middleware {
 	}
 }
 
-// LogEach writes a line a message to l, or to the hub's logger when l is nil: at level debug, with the message's kind and
-// size, how long it took, the error, and the event when a [Mux] has a handler for it, which is known only in [Mux.Use].
-// Messages that fail have a line at level warn besides, once a minute an event. What a message says is never logged, nor
-// the error of decoding it, which may quote it.
+// LogEach writes a line a message to l, or to the hub's logger when l is nil: at level debug, with the message's kind
+// and size, how long it took, the error, and the event when a [Mux] has a handler for it, which is known only in
+// [Mux.Use]. Messages that fail have a line at level warn besides, once a minute an event. What a message says is never
+// logged, nor the error of decoding it, which may quote it.
 func LogEach(l *slog.Logger) MessageMiddleware {
 	var limits logLimiter
 	return func(next MessageFunc) MessageFunc {
@@ -94,8 +95,8 @@ func LogEach(l *slog.Logger) MessageMiddleware {
 	}
 }
 
-// Metrics tells the hub's events and observers of each SessionFunc that has ended: an [EventServed] with how long it took
-// and its error.
+// Metrics tells the hub's events and observers of each SessionFunc that has ended: an [EventServed] with how long it
+// took and its error.
 func Metrics() Middleware {
 	return func(next SessionFunc) SessionFunc {
 		return func(ctx context.Context, s *Session) error {
@@ -106,8 +107,8 @@ func Metrics() Middleware {
 	}
 }
 
-// MetricsEach tells the hub's events and observers of each message that was handled: an [EventHandled] with how long it took
-// and its error. In [Mux.Use] its Name is the event when the Mux has a handler for it, and so one of a closed set.
+// MetricsEach tells the hub's events and observers of each message that was handled: an [EventHandled] with how long it
+// took and its error. In [Mux.Use] its Name is the event when the Mux has a handler for it, and so one of a closed set.
 func MetricsEach() MessageMiddleware {
 	return func(next MessageFunc) MessageFunc {
 		return func(ctx context.Context, s *Session, m Message) error {

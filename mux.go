@@ -16,8 +16,8 @@ import (
 //
 //	{"event":"chat.send","id":7,"data":{"room":"go","text":"hi"}}
 //
-// The data is what the handler takes, decoded as JSON; absent data is as null, which leaves T's zero value. A handler made
-// by [Reply] answers
+// The data is what the handler takes, decoded as JSON; absent data is as null, which leaves T's zero value. A handler
+// made by [Reply] answers
 //
 //	{"event":"chat.send","id":7,"data":{"seq":42}}
 //
@@ -28,15 +28,16 @@ import (
 //
 //	{"event":"error","id":7,"data":{"code":"not_found","message":"not found"}}
 //
-// and is an [EventError] with the event's Name, and the session lives. The code is unknown_event, bad_message (no envelope,
-// [ErrDecode] or [ErrName]), unauthorized, forbidden, not_found, already_member, not_member, limit (what matches the error of
-// that name), what [PublicError] says, that of a [*RejectError]'s Status, or else internal, which is logged. The message is the
-// hub's own text for the code, except for errors marked by [Public], whose code may be failed, and a RejectError's Reason. These close the session as the result of a SessionFunc does,
-// in place of an answer: a [*CloseError], a panic, the end of ctx, and that of the session or the hub.
+// and is an [EventError] with the event's Name, and the session lives. The code is unknown_event, bad_message (no
+// envelope, [ErrDecode] or [ErrName]), unauthorized, forbidden, not_found, already_member, not_member, limit (what
+// matches the error of that name), what [PublicError] says, that of a [*RejectError]'s Status, or else internal, which
+// is logged. The message is the hub's own text for the code, except for errors marked by [Public], whose code may be
+// failed, and a RejectError's Reason. These close the session as the result of a SessionFunc does, in place of an
+// answer: a [*CloseError], a panic, the end of ctx, and that of the session or the hub.
 //
-// The zero Mux is ready, and must not be copied once it is used. All of its methods, [Handle] and [Reply] may be called at
-// any time, also while messages are handled; finding a handler takes no lock. Messages of one session are handled one at
-// a time ([Each]), those of several at once.
+// The zero Mux is ready, and must not be copied once it is used. All of its methods, [Handle] and [Reply] may be called
+// at any time, also while messages are handled; finding a handler takes no lock. Messages of one session are handled
+// one at a time ([Each]), those of several at once.
 //
 //	hub.Handler(wshub.Each(mux.Message))
 type Mux struct {
@@ -58,8 +59,8 @@ type route struct {
 	fn   MessageFunc
 }
 
-// Handle registers fn for messages of the given event. What goes well is not answered: a client that wants to know needs a
-// [Reply], whose R may be struct{}. As with [net/http.ServeMux] it panics when it cannot work: for an event
+// Handle registers fn for messages of the given event. What goes well is not answered: a client that wants to know
+// needs a [Reply], whose R may be struct{}. As with [net/http.ServeMux] it panics when it cannot work: for an event
 // that is empty, no UTF-8, taken, or "error", and for a nil fn.
 func Handle[T any](m *Mux, event string, fn func(ctx context.Context, s *Session, v T) error) {
 	if fn == nil {
@@ -108,9 +109,9 @@ func (m *Mux) Fallback(fn MessageFunc) {
 }
 
 // Use puts middleware around every handler and the fallback, whether they are registered before or after; the first one
-// given is the outermost. It sees the errors that are about to be answered. [EnvelopeFrom] works in it. What it makes of ctx the
-// handler gets, as long as it is derived from the one given; of the message it gets the data as it came, so what changes
-// messages has to go around [Mux.Message].
+// given is the outermost. It sees the errors that are about to be answered. [EnvelopeFrom] works in it. What it makes
+// of ctx the handler gets, as long as it is derived from the one given; of the message it gets the data as it came, so
+// what changes messages has to go around [Mux.Message].
 func (m *Mux) Use(mw ...MessageMiddleware) {
 	m.change(func(t *muxTable) {
 		t.mw = slices.Concat(t.mw, mw)
@@ -124,8 +125,8 @@ func (m *Mux) Use(mw ...MessageMiddleware) {
 	})
 }
 
-// Message handles one message, and answers it where an answer is due, for which it may wait as [Session.Send] does. It is a
-// [MessageFunc]; an error closes the session.
+// Message handles one message, and answers it where an answer is due, for which it may wait as [Session.Send] does. It
+// is a [MessageFunc]; an error closes the session.
 func (m *Mux) Message(ctx context.Context, s *Session, msg Message) error {
 	c := &routed{Context: ctx}
 	r, err := m.route(c, msg)

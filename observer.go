@@ -13,11 +13,11 @@ import (
 // is told nothing and costs nothing. [Hub.Events] tells the same to a program that would rather range over it.
 //
 // The functions of one Observer are called one at a time, with the events in the order of Events, soon after they have
-// happened. Nobody waits for them, no publisher and no client, and while nothing happens no goroutine runs for them. They
-// may take their time and call anything of the hub, but for a [Hub.Shutdown] without an end, which would wait for itself.
-// Who falls behind by more than a quarter of [Limits].Pending, by default 16,384 events, misses the oldest;
-// [HubStats].ObserverMissed counts them. A panic is logged, once a minute, and changes nothing else. [runtime.Goexit] must
-// not be called, and so no test's FailNow.
+// happened. Nobody waits for them, no publisher and no client, and while nothing happens no goroutine runs for them.
+// They may take their time and call anything of the hub, but for a [Hub.Shutdown] without an end, which would wait for
+// itself. Who falls behind by more than a quarter of [Limits].Pending, by default 16,384 events, misses the oldest;
+// [HubStats].ObserverMissed counts them. A panic is logged, once a minute, and changes nothing else. [runtime.Goexit]
+// must not be called, and so no test's FailNow.
 type Observer struct {
 	Connected    func(Event)
 	Joined       func(Event)

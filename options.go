@@ -56,9 +56,9 @@ func defaultOptions() options {
 	}
 }
 
-// WithLogger sets where the hub logs what nobody else is told: panics, SessionFuncs that fail, upgrades that break. Each
-// cause is logged once a minute at most, with the number of lines left out. The default is [slog.Default] at the time
-// of New; nil logs nothing.
+// WithLogger sets where the hub logs what nobody else is told: panics, SessionFuncs that fail, upgrades that break.
+// Each cause is logged once a minute at most, with the number of lines left out. The default is [slog.Default] at the
+// time of New; nil logs nothing.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l == nil {
@@ -79,41 +79,42 @@ func WithOrigins(patterns ...string) Option {
 	return func(o *options) { o.origins = append(o.origins, patterns...) }
 }
 
-// CheckOrigin sets the function that decides about a request's Origin, in place of [WithOrigins] and same-origin. It must be quick
-// and may be called by many goroutines at once. A request that it refuses is answered 403.
+// CheckOrigin sets the function that decides about a request's Origin, in place of [WithOrigins] and same-origin. It
+// must be quick and may be called by many goroutines at once. A request that it refuses is answered 403.
 func CheckOrigin(allowed func(*http.Request) bool) Option {
 	return func(o *options) { o.checkOrigin = allowed }
 }
 
 // Authenticate sets the function that tells who is asking for an upgrade, called after limits and origin and before
-// anything else, in the request's own goroutine, so that a slow one delays nobody else. An error refuses: a [*RejectError] as it
-// says, [ErrName] with 400, [ErrForbidden] with 403, [ErrNotFound] with 404, [ErrLimit] with 429, [ErrDraining] and [ErrClosed] with 503, both with a
-// Retry-After, any other with 401; a panic is answered with 500. The client sees the status, and the text only of a RejectError.
-// Without Authenticate every session has the zero Identity.
+// anything else, in the request's own goroutine, so that a slow one delays nobody else. An error refuses: a
+// [*RejectError] as it says, [ErrName] with 400, [ErrForbidden] with 403, [ErrNotFound] with 404, [ErrLimit] with 429,
+// [ErrDraining] and [ErrClosed] with 503, both with a Retry-After, any other with 401; a panic is answered with 500.
+// The client sees the status, and the text only of a RejectError. Without Authenticate every session has the zero
+// Identity.
 func Authenticate(f func(*http.Request) (Identity, error)) Option {
 	return func(o *options) { o.authenticate = f }
 }
 
 // Authorize sets the function that is asked before each join, with the topic's full name. It runs in the goroutine that
-// joins and may wait. Its error refuses: it is the join's, which matches [ErrUnauthorized], and a SessionFunc that returns
-// it closes its session with 1008, or as a [*CloseError] or [*RejectError] in it says; [ErrForbidden] and [ErrNotFound] tell the
-// client which of the two it is. A panic closes the session with 1011.
+// joins and may wait. Its error refuses: it is the join's, which matches [ErrUnauthorized], and a SessionFunc that
+// returns it closes its session with 1008, or as a [*CloseError] or [*RejectError] in it says; [ErrForbidden] and
+// [ErrNotFound] tell the client which of the two it is. A panic closes the session with 1011.
 func Authorize(f func(ctx context.Context, s *Session, topic string) error) Option {
 	return func(o *options) { o.authorize = f }
 }
 
-// WithMember sets the function that says what [Topic.Present] and [Topic.Watch] tell of a session: its result as JSON is
-// [Member].Data, nil is none. It is asked before each join, after [Authorize], in the goroutine that joins, and may wait.
-// What it says then holds until the session leaves. More than 1 KiB of JSON, or none that can be made, fails the join
-// with [ErrMemberData]; a panic closes the session with 1011. With it the hub keeps the data of each membership, about
-// 50 bytes and the JSON, also while nobody watches.
+// WithMember sets the function that says what [Topic.Present] and [Topic.Watch] tell of a session: its result as JSON
+// is [Member].Data, nil is none. It is asked before each join, after [Authorize], in the goroutine that joins, and may
+// wait. What it says then holds until the session leaves. More than 1 KiB of JSON, or none that can be made, fails the
+// join with [ErrMemberData]; a panic closes the session with 1011. With it the hub keeps the data of each membership,
+// about 50 bytes and the JSON, also while nobody watches.
 func WithMember(f func(*Session) any) Option { return func(o *options) { o.member = f } }
 
 // WithAdmission sets the time that a session has, from Accept on, to get a user (from [Authenticate],
-// [Session.SetUser] or [Session.Renew]) or to join a topic; one that has neither by then is closed at once with 1008, and [ErrNotAdmitted] is its
-// cause. Until it is admitted it counts against [Limits], and in [HubStats] as Unadmitted and Accepted: it is not among
-// [Hub.Everyone], cannot be found, is not counted otherwise, and no [Event] tells of it, nor of its end. Its own methods
-// work. 0, the default, admits every session in Accept; less is an error of New.
+// [Session.SetUser] or [Session.Renew]) or to join a topic; one that has neither by then is closed at once with 1008,
+// and [ErrNotAdmitted] is its cause. Until it is admitted it counts against [Limits], and in [HubStats] as Unadmitted
+// and Accepted: it is not among [Hub.Everyone], cannot be found, is not counted otherwise, and no [Event] tells of it,
+// nor of its end. Its own methods work. 0, the default, admits every session in Accept; less is an error of New.
 func WithAdmission(timeout time.Duration) Option { return func(o *options) { o.admission = timeout } }
 
 // WithObserver adds observers of what happens on this node. Shutdown lets them have the last events, for as long as its
@@ -123,7 +124,8 @@ func WithObserver(obs ...Observer) Option {
 }
 
 // WithInbound sets what happens to the client's messages while the handler is busy. By default 16 wait in
-// [Session.Messages], or 1 MiB of them, and then reading pauses, which in the end makes the client's writes wait. The parts of p mean:
+// [Session.Messages], or 1 MiB of them, and then reading pauses, which in the end makes the client's writes wait. The
+// parts of p mean:
 //
 //   - Block(n, max): n wait, then reading pauses; after max the session closes with 1008. MaxBytes pauses it too.
 //   - DropOldest(n), DropNewest(n): n wait, or MaxBytes; then the oldest or newest is dropped and counted.
@@ -139,8 +141,8 @@ func WithInbound(p Policy) Option { return func(o *options) { o.inbound = p } }
 // [Hub.Everyone]. The default is Evict(1024, 250ms) with MaxBytes(1 MiB).
 func WithPolicy(p Policy) Option { return func(o *options) { o.policy = p } }
 
-// WithReadLimit sets the bytes that one message of a client may have, after inflation; 512 KiB by default, at least 1. A
-// longer one closes the session with 1009.
+// WithReadLimit sets the bytes that one message of a client may have, after inflation; 512 KiB by default, at least 1.
+// A longer one closes the session with 1009.
 func WithReadLimit(bytes int64) Option { return func(o *options) { o.readLimit = bytes } }
 
 // WithKeepAlive sets after how long a silence a client is pinged (between interval and half of the lesser of the two
@@ -161,14 +163,14 @@ func WithCompression(threshold int) Option {
 	return func(o *options) { o.compress, o.threshold = true, threshold }
 }
 
-// WithSubprotocols sets the subprotocols that the hub speaks, the preferred one first; none by default. They must be HTTP
-// tokens, and none twice.
+// WithSubprotocols sets the subprotocols that the hub speaks, the preferred one first; none by default. They must be
+// HTTP tokens, and none twice.
 func WithSubprotocols(names ...string) Option {
 	return func(o *options) { o.subprotocols = slices.Clone(names) }
 }
 
-// WithSendBuffer sets how many bytes per session may be on their way to the client and not yet sent; 32 KiB by default, at least 1. More
-// makes single connections of long round-trip times faster, and slow clients visible later.
+// WithSendBuffer sets how many bytes per session may be on their way to the client and not yet sent; 32 KiB by default,
+// at least 1. More makes single connections of long round-trip times faster, and slow clients visible later.
 func WithSendBuffer(bytes int) Option { return func(o *options) { o.sendBuffer = bytes } }
 
 // WithWriteTimeout sets the time that one frame has to leave, and a close to flush what is pending; 10 s by default,
@@ -176,8 +178,8 @@ func WithSendBuffer(bytes int) Option { return func(o *options) { o.sendBuffer =
 func WithWriteTimeout(d time.Duration) Option { return func(o *options) { o.writeTimeout = d } }
 
 // WithDrain sets what [Hub.Drain] takes its time for: settle is how long new sessions are still accepted, for load
-// balancers to see that the node is not ready; spread is the time over which the sessions are asked to go. The default is
-// 5 s and 15 s; 0 is at once.
+// balancers to see that the node is not ready; spread is the time over which the sessions are asked to go. The default
+// is 5 s and 15 s; 0 is at once.
 func WithDrain(settle, spread time.Duration) Option {
 	return func(o *options) { o.settle, o.spread = settle, spread }
 }

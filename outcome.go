@@ -59,9 +59,9 @@ func outcomeOf(err error) (outcome, bool) {
 	return otherwise, false
 }
 
-// statusFor is how the result of a SessionFunc closes its session: the close code, a reason that fits into a close frame,
-// and whether err is the server's fault and has to be logged. The reasons are ours, except where the user wrote one for
-// the client to see. It is not asked about sessions that are closing already.
+// statusFor is how the result of a SessionFunc closes its session: the close code, a reason that fits into a close
+// frame, and whether err is the server's fault and has to be logged. The reasons are ours, except where the user wrote
+// one for the client to see. It is not asked about sessions that are closing already.
 func statusFor(err error) (code StatusCode, reason string, fault bool) {
 	var closeErr *CloseError
 	var reject *RejectError

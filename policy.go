@@ -159,8 +159,8 @@ func MaxBytes(n int64) Policy {
 // coalesced.
 //
 // The overflow and bytes parts do not apply then, since the last values have
-// to arrive; Limits.Keys bounds the number of keys. For received messages, which have no keys, it keeps the last
-// one.
+// to arrive; Limits.Keys bounds the number of keys. For received messages,
+// which have no keys, it keeps the last one.
 func Coalesce() Policy {
 	return Policy{conflateSet: true, conflate: true}
 }
@@ -251,7 +251,8 @@ func History(n int, age time.Duration) Policy {
 // and then every later one, without a gap or a repeat between them. What is
 // replayed is paced as the rest is, so that with [FlushEvery] it waits for the
 // first tick, and under [Coalesce] it is sent as it was kept, also when a later
-// value of its key is pending behind it. n must be at least 1; without Replay nothing is replayed. Anywhere else it is an error.
+// value of its key is pending behind it. n must be at least 1; without Replay
+// nothing is replayed. Anywhere else it is an error.
 func Replay(n int) Policy {
 	return Policy{replaySet: true, replay: n}
 }

@@ -66,7 +66,8 @@ type PresenceEvent struct {
 // maxMemberData bounds the JSON of Member.Data, which every watcher gets.
 const maxMemberData = 1 << 10
 
-// A watcher that has more than watchPending changes pending, the oldest of them for longer than watchGrace, is given up.
+// A watcher that has more than watchPending changes pending, the oldest of them for longer than watchGrace, is given
+// up.
 const (
 	watchPending = 4096
 	watchGrace   = time.Second
@@ -91,8 +92,8 @@ func (t Topic[T]) Present(context.Context) ([]Member, error) {
 // another user by [Session.SetUser] is not told.
 //
 // A watcher that falls behind by more than 4,096 changes for more than a second is given up: its stream closes with
-// [ErrSlow], and a new Watch begins with a new list. ctx bounds the stream. Watching a topic is not being in it: a topic
-// that is only watched has no log and is not among [Hub.Topics], and a topic that nobody watches keeps no list.
+// [ErrSlow], and a new Watch begins with a new list. ctx bounds the stream. Watching a topic is not being in it: a
+// topic that is only watched has no log and is not among [Hub.Topics], and a topic that nobody watches keeps no list.
 func (t Topic[T]) Watch(ctx context.Context) *Stream[PresenceEvent] {
 	if t.st == nil {
 		return brokenStream[PresenceEvent](ErrClosed)

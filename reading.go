@@ -8,15 +8,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Reading is a role of a session, which one goroutine has at a time. Usually a reading goroutine takes it in Accept. When
-// the session is served by [Each], and nothing is queued by the policy for received messages, Each takes it, and reads and
-// handles on the SessionFunc's own goroutine: such a session has no other. While its function is busy nobody reads, so
-// when that lasts, or the session closes, a reading goroutine relieves it, for good; it hears of a client that goes away and
-// ends the function's context, and what it reads is queued as for everybody else. So it does when middleware keeps Each
-// from beginning.
+// Reading is a role of a session, which one goroutine has at a time. Usually a reading goroutine takes it in Accept.
+// When the session is served by [Each], and nothing is queued by the policy for received messages, Each takes it, and
+// reads and handles on the SessionFunc's own goroutine: such a session has no other. While its function is busy nobody
+// reads, so when that lasts, or the session closes, a reading goroutine relieves it, for good; it hears of a client
+// that goes away and ends the function's context, and what it reads is queued as for everybody else. So it does when
+// middleware keeps Each from beginning.
 //
-// Whoever changes the role from none or busy to reader starts the reading goroutine. The role is waiting while Each is in
-// ReadMessage, which a close interrupts: then it is Each that starts the goroutine which concludes.
+// Whoever changes the role from none or busy to reader starts the reading goroutine. The role is waiting while Each is
+// in ReadMessage, which a close interrupts: then it is Each that starts the goroutine which concludes.
 const (
 	roleLater   int32 = iota // nobody may read before the session is open: who reads may end it
 	roleNone                 // nobody reads yet: Each is to come
@@ -57,8 +57,8 @@ func (s *Session) relieveLater() {
 }
 
 // watchBusy sees to it that Each is relieved when it is busy with one message for long. There is at most one timer, and
-// none while no messages come. Each has stored the role before it looks at watched, and the timer does the opposite: one of
-// the two sees the other.
+// none while no messages come. Each has stored the role before it looks at watched, and the timer does the opposite:
+// one of the two sees the other.
 func (s *Session) watchBusy() {
 	r := &s.reading
 	if r.watched.Load() || !r.watched.CompareAndSwap(false, true) {
@@ -67,7 +67,8 @@ func (s *Session) watchBusy() {
 	began := r.served.Load()
 	s.hub.engine.At(time.Now().Add(relief), func() {
 		if r.role.Load() == roleBusy && r.served.Load() == began {
-			// Should it have come to another message since, it is relieved too early, and nothing is lost but the saving.
+			// Should it have come to another message since, it is relieved too early, and nothing is lost but the
+			// saving.
 			s.beginReading()
 			return
 		}

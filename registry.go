@@ -16,8 +16,8 @@ import (
 )
 
 // registry finds topics by name. A name is bound to its definition for as long as somebody holds a [Topic] of it or the
-// topic lives (it has members, streams or history); the garbage collector says when nobody does, so a million names that
-// were used once cost nothing.
+// topic lives (it has members, streams or history); the garbage collector says when nobody does, so a million names
+// that were used once cost nothing.
 type registry struct {
 	hub    *Hub
 	seed   maphash.Seed
@@ -112,8 +112,8 @@ func (r *registry) get(name string, def *definition) (*topicState, error) {
 	return st, nil
 }
 
-// forgotten is a name whose state is gone. The hub is held weakly: what a cleanup holds is never collected before it has
-// run, and a hub with a topic that lives for ever would not be either.
+// forgotten is a name whose state is gone. The hub is held weakly: what a cleanup holds is never collected before it
+// has run, and a hub with a topic that lives for ever would not be either.
 type forgotten struct {
 	hub  weak.Pointer[Hub]
 	name string
@@ -198,8 +198,8 @@ func (st *topicState) vacate() {
 	sh.mu.Unlock()
 }
 
-// lookAgainLocked has vacate called when the oldest of the history has aged; of a history without age, or of a closed hub,
-// never. Callers hold mu.
+// lookAgainLocked has vacate called when the oldest of the history has aged; of a history without age, or of a closed
+// hub, never. Callers hold mu.
 func (st *topicState) lookAgainLocked(next time.Time) {
 	if st.def.policy.keptFor() == 0 || st.hub.closedErr() != nil {
 		return

@@ -46,8 +46,8 @@ func newRule(p Policy, l Limits) *fanout.Rule {
 	return r
 }
 
-// perSecond is the engine's form of a limit: no limit is 0 there. A wait for the given number of tokens, the most that one
-// value needs, stays within 160 years, so that when it ends can be told in nanoseconds.
+// perSecond is the engine's form of a limit: no limit is 0 there. A wait for the given number of tokens, the most that
+// one value needs, stays within 160 years, so that when it ends can be told in nanoseconds.
 func perSecond(l rate.Limit, tokens int) rate.Limit {
 	if l == 0 || l == rate.Inf {
 		return 0

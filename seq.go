@@ -33,7 +33,8 @@ func Filter[T any](seq iter.Seq[T], keep func(T) bool) iter.Seq[T] {
 
 // Decode returns the messages of seq decoded into values of T, as [Message.Decode] does it. Each has a T of its own,
 // which the receiver may keep. bad is asked about each message that cannot be decoded, with the error, which matches
-// [ErrDecode] when it is the message's fault; it says whether to go on with the next. A nil seq or bad panics at the call.
+// [ErrDecode] when it is the message's fault; it says whether to go on with the next. A nil seq or bad panics at the
+// call.
 //
 //	moves := wshub.Decode[Move](wshub.From(ctx, s.Messages()), func(m wshub.Message, err error) bool { ... })
 func Decode[T any](seq iter.Seq[Message], bad func(Message, error) bool) iter.Seq[T] {
@@ -69,11 +70,11 @@ func From[T any](ctx context.Context, ch <-chan T) iter.Seq[T] {
 }
 
 // Latest returns of the values that are ready in in only the newest, each time one is asked for; when none is it waits.
-// A consumer that takes its time so skips what is old by then. The last value always comes. It runs in the goroutine that
-// ranges, and ends when in closes or ctx ends.
+// A consumer that takes its time so skips what is old by then. The last value always comes. It runs in the goroutine
+// that ranges, and ends when in closes or ctx ends.
 //
-// Ready is what is in in's buffer, and what senders wait with. The channel of a [Stream] has no buffer: there [Coalesce]
-// or [DropOldest] does the same before the channel.
+// Ready is what is in in's buffer, and what senders wait with. The channel of a [Stream] has no buffer: there
+// [Coalesce] or [DropOldest] does the same before the channel.
 func Latest[T any](ctx context.Context, in <-chan T) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for {
@@ -102,7 +103,8 @@ func receive[T any](ctx context.Context, in <-chan T) (v T, ok bool) {
 	}
 }
 
-// maxPassed bounds how many values newest passes over beyond the buffer, so that a sender that never pauses cannot keep it.
+// maxPassed bounds how many values newest passes over beyond the buffer, so that a sender that never pauses cannot keep
+// it.
 const maxPassed = 1024
 
 // newest returns the last of the values that are ready in in, or old when none is; open is false when in has closed.
@@ -122,7 +124,8 @@ func newest[T any](in <-chan T, old T) (v T, found, open bool) {
 	return v, found, true
 }
 
-// mustHave panics unless the named function was given all that it cannot do without: where it is called, not where it ranges.
+// mustHave panics unless the named function was given all that it cannot do without: where it is called, not where it
+// ranges.
 func mustHave(name string, ok bool) {
 	if !ok {
 		panic("wshub: " + name + " of nil")

@@ -60,7 +60,8 @@ type Session struct {
 func (s *Session) ID() string { return s.id }
 
 // Context returns the context that the SessionFunc gets: the request's values, and ended once no message comes any
-// more and those that did were taken (at most 5 s later). Its cause tells why, as a [*CloseError] when there is no other.
+// more and those that did were taken (at most 5 s later). Its cause tells why, as a [*CloseError] when there is no
+// other.
 func (s *Session) Context() context.Context { return s.ctx }
 
 // RemoteAddr returns the address of the connection's other end, which behind a proxy is the proxy's.
@@ -106,9 +107,9 @@ func (s *Session) Err() error {
 }
 
 // Messages returns the client's messages, as [WithInbound] lets them in. It is always the same channel; the hub closes
-// it when no message comes any more, after all that arrived before the client's close. Each message goes to one receiver.
-// What the SessionFunc sends in answer to them until it returns, at most for 5 s after its context has ended, leaves before
-// the frame that answers the client's close; it takes a context for Send other than its own.
+// it when no message comes any more, after all that arrived before the client's close. Each message goes to one
+// receiver. What the SessionFunc sends in answer to them until it returns, at most for 5 s after its context has ended,
+// leaves before the frame that answers the client's close; it takes a context for Send other than its own.
 func (s *Session) Messages() <-chan Message {
 	ch, over := s.inbox()
 	if over {
@@ -132,8 +133,8 @@ func (s *Session) inbox() (ch chan Message, over bool) {
 // Send sends a message to this session alone. It keeps its place among earlier and later publishes of this node. It
 // waits while too much is pending for the session (1,024 messages or 1 MiB), until ctx ends or the session closes,
 // which a client that takes nothing at all does after [WithWriteTimeout]. The message's bytes are not retained. The
-// error is [ErrSessionClosed] when the session is closing, [ErrKind] or [ErrUTF8] for a message that no client may get, and
-// matches [ErrPendingFull] when ctx ended the wait.
+// error is [ErrSessionClosed] when the session is closing, [ErrKind] or [ErrUTF8] for a message that no client may get,
+// and matches [ErrPendingFull] when ctx ended the wait.
 func (s *Session) Send(ctx context.Context, m Message) error {
 	e := s.hub.engine.Entry()
 	err := m.fill(e)
@@ -147,9 +148,9 @@ func (s *Session) Send(ctx context.Context, m Message) error {
 }
 
 // Close closes the session with code and reason, after what was published and sent before: flushed within
-// [WithWriteTimeout], then the close frame, then at most 5 s for the client's. It does not wait for any of it; Done does.
-// The first close wins, also over the SessionFunc's result; later ones change nothing. The code must be one that may
-// be sent (1000 to 1003, 1007 to 1014, 3000 to 4999); a reason over 123 bytes is cut.
+// [WithWriteTimeout], then the close frame, then at most 5 s for the client's. It does not wait for any of it; Done
+// does. The first close wins, also over the SessionFunc's result; later ones change nothing. The code must be one that
+// may be sent (1000 to 1003, 1007 to 1014, 3000 to 4999); a reason over 123 bytes is cut.
 func (s *Session) Close(code StatusCode, reason string) error {
 	if !code.valid() {
 		return fmt.Errorf("close session %s: %w", s.id, badCode(code))

@@ -10,12 +10,12 @@ import (
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
-// Stream is a topic inside the process, or what [Apply] made of a channel: a channel of values under a policy. The policy
-// acts on values for which the reader has no time: the one it is offered next waits, the rest is bounded, conflated or
-// dropped. A reader that is too slow for Evict or Block has its stream closed with [ErrSlow].
+// Stream is a topic inside the process, or what [Apply] made of a channel: a channel of values under a policy. The
+// policy acts on values for which the reader has no time: the one it is offered next waits, the rest is bounded,
+// conflated or dropped. A reader that is too slow for Evict or Block has its stream closed with [ErrSlow].
 //
-// No goroutine runs for a stream whose reader is waiting, Apply's own apart. The values are shared: what they point to must
-// not change. The methods may be called by any goroutine.
+// No goroutine runs for a stream whose reader is waiting, Apply's own apart. The values are shared: what they point to
+// must not change. The methods may be called by any goroutine.
 type Stream[T any] struct {
 	core *streamCore
 	ch   chan T
@@ -25,7 +25,8 @@ type Stream[T any] struct {
 func (s *Stream[T]) C() <-chan T { return s.ch }
 
 // Err returns nil while the stream is open, after [Stream.Close], and when the input of [Apply] has closed; else why it
-// ended: ctx's cause, [ErrSlow], [ErrClosed], [ErrPanic] for its filter's, what Apply says, or what was wrong with its policy.
+// ended: ctx's cause, [ErrSlow], [ErrClosed], [ErrPanic] for its filter's, what Apply says, or what was wrong with its
+// policy.
 func (s *Stream[T]) Err() error {
 	s.core.mu.Lock()
 	defer s.core.mu.Unlock()
@@ -167,7 +168,8 @@ func (c *streamCore) Slow(t *fanout.Topic) {
 	c.end(fmt.Errorf("stream of %q: %w", name, ErrSlow))
 }
 
-// Failed is called when a filter panicked, which only streams of a hub have, or when the reader is gone: end was called.
+// Failed is called when a filter panicked, which only streams of a hub have, or when the reader is gone: end was
+// called.
 func (c *streamCore) Failed(err error) {
 	var p *fanout.PanicError
 	if !errors.As(err, &p) {
@@ -238,8 +240,8 @@ func openStream[T any](ctx context.Context, h *Hub, join func(*fanout.Subscriber
 	return s
 }
 
-// newStream is a stream of one of the hub's own topics under the hub's policy and p. What the hub publishes never waits:
-// Block gives a reader up that has its fill, or the others would miss what it has no room for.
+// newStream is a stream of one of the hub's own topics under the hub's policy and p. What the hub publishes never
+// waits: Block gives a reader up that has its fill, or the others would miss what it has no room for.
 func newStream[T any](ctx context.Context, h *Hub, t *fanout.Topic, p Policy, where func(any) bool) *Stream[T] {
 	effective := h.effective(p)
 	err := effective.validate(policyScope{place: placeStream, given: p, maxPending: h.opts.limits.Pending})

@@ -12,8 +12,8 @@ const tableShards = 64
 // new sessions from being accepted.
 //
 // Lock order: a tableShard's mu, then Session.mu, then a userShard's mu. The events of the hub are published under the
-// first, so that whoever hears of a new session finds it, and under the second, so that nothing follows its end; nothing
-// of the user's runs under any of them.
+// first, so that whoever hears of a new session finds it, and under the second, so that nothing follows its end;
+// nothing of the user's runs under any of them.
 type table struct {
 	n       atomic.Int64 // sessions that may be found
 	waiting atomic.Int64 // those that are not admitted yet, which only every finds
@@ -116,7 +116,8 @@ func (t *table) appendShard(dst []*Session, i int, held bool) []*Session {
 	return dst
 }
 
-// all ranges over the sessions that may be found, shard by shard: those that come or go meanwhile may or may not be seen.
+// all ranges over the sessions that may be found, shard by shard: those that come or go meanwhile may or may not be
+// seen.
 func (t *table) all(yield func(*Session) bool) { t.walk(false, yield) }
 
 // every is all with those that are not admitted. It is for what the hub does to any connection.

@@ -8,12 +8,12 @@ import (
 )
 
 // The functions here act on time: they look at a channel while they wait, in the goroutine that ranges. No goroutine is
-// started and nothing runs once the loop is left. While the loop's body is busy nobody receives, so senders wait, or fill
-// the channel's buffer; [Apply] is for those that must not.
+// started and nothing runs once the loop is left. While the loop's body is busy nobody receives, so senders wait, or
+// fill the channel's buffer; [Apply] is for those that must not.
 
 // Batch returns the values of in in batches: of n values, or of those that came within d of the batch's first. No batch
-// is empty, and each slice is the receiver's. With d of zero or less a batch is what is ready at once. When in closes the
-// last batch is what has come; when ctx ends it is dropped. An n below 1 panics at the call.
+// is empty, and each slice is the receiver's. With d of zero or less a batch is what is ready at once. When in closes
+// the last batch is what has come; when ctx ends it is dropped. An n below 1 panics at the call.
 func Batch[T any](ctx context.Context, in <-chan T, n int, d time.Duration) iter.Seq[[]T] {
 	if n < 1 {
 		panic(fmt.Sprintf("wshub: Batch of n = %d", n))
@@ -76,8 +76,8 @@ func ready[T any](in <-chan T, batch []T, n int) (_ []T, open bool) {
 }
 
 // Debounce returns a value of in once none has followed it for d; all others are dropped. While values keep coming more
-// often than that, none is returned. When in closes the value that waits comes at once; when ctx ends it is dropped. With
-// d of zero or less it is [From].
+// often than that, none is returned. When in closes the value that waits comes at once; when ctx ends it is dropped.
+// With d of zero or less it is [From].
 func Debounce[T any](ctx context.Context, in <-chan T, d time.Duration) iter.Seq[T] {
 	if d <= 0 {
 		return From(ctx, in)

@@ -45,8 +45,8 @@ func KeyBy[T any, K comparable](key func(T) K) TopicOption[T] {
 	}}
 }
 
-// WithCodec encodes the topic's values with c instead of the default, see [Codec]. When c is a [DeliveryCodec] it is told where each
-// value stands.
+// WithCodec encodes the topic's values with c instead of the default, see [Codec]. When c is a [DeliveryCodec] it is
+// told where each value stands.
 func WithCodec[T any](c Codec[T]) TopicOption[T] {
 	return TopicOption[T]{func(d *definition) error {
 		if c == nil {
@@ -65,8 +65,8 @@ func WithCodec[T any](c Codec[T]) TopicOption[T] {
 //
 //	{"event":"chat","topic":"room/go","data":{"text":"hi"}}
 //
-// A [Message] must be text that is JSON, and is the data as it stands; Publish fails otherwise, with [ErrKind] or the error of
-// encoding/json. The event must be UTF-8, not empty, and not "error". AsEvent conflicts with [WithCodec].
+// A [Message] must be text that is JSON, and is the data as it stands; Publish fails otherwise, with [ErrKind] or the
+// error of encoding/json. The event must be UTF-8, not empty, and not "error". AsEvent conflicts with [WithCodec].
 func AsEvent[T any](event string) TopicOption[T] {
 	return TopicOption[T]{func(d *definition) error {
 		if err := checkEvent(event); err != nil {
@@ -145,9 +145,9 @@ func (t Topic[T]) Name() string {
 //
 // It waits, bounded by ctx, only while the topic's log is full ([Limits.Pending]) or a member's [Block] has its fill,
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
-// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrPanic] of the codec or the key function,
-// [ErrClosed]. Publishing to nobody is no error,
-// and a value that cannot be encoded is none while no session is in the topic and it keeps no history: nothing is encoded then.
+// [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrPanic] of the codec or the key
+// function, [ErrClosed]. Publishing to nobody is no error, and a value that cannot be encoded is none while no session
+// is in the topic and it keeps no history: nothing is encoded then.
 func (t Topic[T]) Publish(ctx context.Context, v T) error {
 	return t.st.publish(ctx, &v, nil, nil)
 }
@@ -224,10 +224,10 @@ func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
 	return err
 }
 
-// Join makes s a member: it is offered every value whose Publish begins after Join has returned. It waits for the functions
-// of [Authorize] and [WithMember] and for nothing else; ctx is Authorize's. Errors: what Authorize returned, [ErrMemberData],
-// [ErrPanic] of either, [ErrAlreadyMember], [ErrTopicFull], [ErrTooManyTopics], [ErrSessionClosed], [ErrNoSession] for a nil
-// session or one of another hub, [ErrClosed].
+// Join makes s a member: it is offered every value whose Publish begins after Join has returned. It waits for the
+// functions of [Authorize] and [WithMember] and for nothing else; ctx is Authorize's. Errors: what Authorize returned,
+// [ErrMemberData], [ErrPanic] of either, [ErrAlreadyMember], [ErrTopicFull], [ErrTooManyTopics], [ErrSessionClosed],
+// [ErrNoSession] for a nil session or one of another hub, [ErrClosed].
 func (t Topic[T]) Join(ctx context.Context, s *Session) error {
 	return View[T]{st: t.st}.Join(ctx, s)
 }
@@ -255,9 +255,9 @@ func (t Topic[T]) Subscribe(ctx context.Context) *Stream[T] { return View[T]{st:
 func (t Topic[T]) With(p Policy) View[T] { return View[T]{st: t.st}.With(p) }
 
 // Where returns a view of the topic whose memberships and streams are only sent values that f admits. f is called by
-// the hub's workers, for each member, and must be quick, pure, and make no calls into the hub. It sees the value itself,
-// also after Publish has returned: with a filter, as with a stream, what a value points to must not change. A panic in f
-// closes the session with 1011.
+// the hub's workers, for each member, and must be quick, pure, and make no calls into the hub. It sees the value
+// itself, also after Publish has returned: with a filter, as with a stream, what a value points to must not change. A
+// panic in f closes the session with 1011.
 func (t Topic[T]) Where(f func(T) bool) View[T] { return View[T]{st: t.st}.Where(f) }
 
 // Except returns the topic without the given sessions, as a target to publish to. Nil and foreign sessions are ignored.
@@ -316,9 +316,9 @@ func (t Topic[T]) Count(context.Context) (int, error) {
 	return t.Len(), nil
 }
 
-// Snapshot ranges over what the topic's history holds when the loop begins, oldest first: what a stream with a [Replay] of
-// everything would be offered first. With [Coalesce] and keys that is the last value of each key, the current state. A topic
-// without [History] has nothing. The values are shared: what they point to must not change.
+// Snapshot ranges over what the topic's history holds when the loop begins, oldest first: what a stream with a [Replay]
+// of everything would be offered first. With [Coalesce] and keys that is the last value of each key, the current state.
+// A topic without [History] has nothing. The values are shared: what they point to must not change.
 func (t Topic[T]) Snapshot() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, e := range t.st.held() {

@@ -96,7 +96,8 @@ func (h *Hub) Session(id string) (*Session, bool) {
 	return s, s != nil
 }
 
-// Sessions ranges over the sessions of this node, in no order. Sessions that come or go meanwhile may or may not be seen.
+// Sessions ranges over the sessions of this node, in no order. Sessions that come or go meanwhile may or may not be
+// seen.
 func (h *Hub) Sessions() iter.Seq[*Session] { return h.table.all }
 
 // UserSessions ranges over the sessions of a user on this node; of "" there are none.
@@ -123,11 +124,11 @@ func (h *Hub) Node() string { return h.opts.node }
 const shutdownReason = "server shutting down"
 
 // Shutdown ends the hub gracefully: upgrades are refused with 503, publishing fails with [ErrClosed], each session's
-// Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It returns
-// when the last session has ended, streams are closed, and no goroutine of the hub remains; observers have been
-// told of everything, and readers of events have up to 1 s to take the last ones. When ctx ends first the rest is closed
-// at once, as by [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside Drain and
-// Close; a SessionFunc that calls it and waits waits for itself. [Hub.Drain] before it takes its time.
+// Messages closes, its SessionFunc returns (it has 5 s), what is pending for it goes out, and it closes with 1001. It
+// returns when the last session has ended, streams are closed, and no goroutine of the hub remains; observers have been
+// told of everything, and readers of events have up to 1 s to take the last ones. When ctx ends first the rest is
+// closed at once, as by [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside
+// Drain and Close; a SessionFunc that calls it and waits waits for itself. [Hub.Drain] before it takes its time.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	empty := h.begin(func(s *Session) {
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
