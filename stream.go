@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/wshub-go/wshub/internal/fanout"
@@ -165,7 +166,11 @@ func (c *streamCore) Slow(t *fanout.Topic) {
 	}
 	name := topicName(t)
 	c.hub.emit(Event{Kind: EventEvicted, Topic: name})
-	c.end(fmt.Errorf("stream of %q: %w", name, ErrSlow))
+	what := "events"
+	if name != "" { // everyone's has no streams
+		what = strconv.Quote(name)
+	}
+	c.end(fmt.Errorf("stream of %s: %w", what, ErrSlow))
 }
 
 // Failed is called when a filter panicked, which only streams of a hub have, or when the reader is gone: end was
