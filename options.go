@@ -80,7 +80,8 @@ func WithOrigins(patterns ...string) Option {
 }
 
 // CheckOrigin sets the function that decides about a request's Origin, in place of [WithOrigins] and same-origin. It
-// must be quick and may be called by many goroutines at once. A request that it refuses is answered 403.
+// must be quick and may be called by many goroutines at once. A request that it refuses is answered 403. Beside
+// WithOrigins it is an error of New.
 func CheckOrigin(allowed func(*http.Request) bool) Option {
 	return func(o *options) { o.checkOrigin = allowed }
 }
@@ -179,7 +180,7 @@ func WithWriteTimeout(d time.Duration) Option { return func(o *options) { o.writ
 
 // WithDrain sets what [Hub.Drain] takes its time for: settle is how long new sessions are still accepted, for load
 // balancers to see that the node is not ready; spread is the time over which the sessions are asked to go. The default
-// is 5 s and 15 s; 0 is at once.
+// is 5 s and 15 s; 0 is at once, and less an error of New.
 func WithDrain(settle, spread time.Duration) Option {
 	return func(o *options) { o.settle, o.spread = settle, spread }
 }

@@ -9,7 +9,7 @@ import (
 
 // A Policy says how values reach a subscriber that cannot take them as fast
 // as they are published: when they may be skipped, merged, delayed or
-// repeated, and when the subscriber is closed instead.
+// replayed, and when the subscriber is closed instead.
 //
 // It is a record of independent parts. Each constructor ([Evict], [Coalesce],
 // [Rate], ...) sets one part; [Compose] and [Policy.With] put parts together.
@@ -189,8 +189,9 @@ func Rate(limit rate.Limit, burst int) Policy {
 }
 
 // RateBytes sets the byte rate part. It is [Rate] counted in bytes: limit is
-// in bytes a second and burst in bytes, of uncompressed frames. A value larger
-// than burst is sent when the bucket is full.
+// in bytes a second and burst in bytes, of uncompressed frames; of received
+// messages it is the bytes of their data. A value larger than burst is sent
+// when the bucket is full.
 func RateBytes(limit rate.Limit, burst int) Policy {
 	return Policy{rateBytesSet: true, rateBytes: canonical(limit), burstBytes: burst}
 }
