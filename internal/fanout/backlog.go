@@ -31,6 +31,12 @@ func (m *Member) backlogOf() *backlog {
 // len returns the number of values.
 func (b *backlog) len() int { return len(b.held) - b.first + b.line.len() }
 
+// holds reports whether the backlog has values. Callers own the write bit.
+func (m *Member) holds() bool { return m.backlog != nil && m.backlog.len() > 0 }
+
+// owes reports whether m has values that are not begun. Callers own the write bit.
+func (m *Member) owes() bool { return m.holds() || m.cursor.Load() < m.topic.log.Head() }
+
 // next appends the first n values to dst.
 func (b *backlog) next(dst []*queue.Entry, n int) []*queue.Entry {
 	k := min(n, len(b.held)-b.first)
@@ -101,7 +107,7 @@ func (m *Member) keepFirst(v *visitor, head, bound uint64) {
 	b := m.backlogOf()
 	m.absorb(v, head, bound, func(e *queue.Entry) {
 		n, size := b.len(), b.size+int64(e.Size)
-		if k := int(m.pending.Load()); k > 0 {
+		if k := int(m.begunCount.Load()); k > 0 {
 			n, size = n+k, size+m.sub.begun.size
 		}
 		if n >= m.rule.N || n > 0 && m.rule.MaxBytes > 0 && size > m.rule.MaxBytes {

@@ -2,13 +2,10 @@ package fanout
 
 // overflow applies the policies to everything pending while a frame is begun.
 func (v *visitor) overflow(s *Subscriber) {
-	bound := s.e.clock.Load()
-	if s.seal != 0 && s.seal < bound {
-		bound = s.seal
-	}
+	bound := s.bound()
 	for _, m := range s.lookAt(v.full) {
-		if head := m.topic.log.Head(); m.cursor.Load() < head || m.backlog != nil || m.pending.Load() > 0 {
-			v.bound(m, head, bound)
+		if head := m.topic.log.Head(); m.cursor.Load() < head || m.backlog != nil || m.begunCount.Load() > 0 {
+			v.enforce(m, head, bound)
 		}
 		if s.state != flowing || s.filterFailed() {
 			return
@@ -16,8 +13,8 @@ func (v *visitor) overflow(s *Subscriber) {
 	}
 }
 
-// bound applies m's policy to what it has pending and cannot be written now.
-func (v *visitor) bound(m *Member, head, bound uint64) {
+// enforce applies m's policy to what it has pending and cannot be written now.
+func (v *visitor) enforce(m *Member, head, bound uint64) {
 	s := m.sub
 	defer s.markLate(m)
 	sealed, expels := s.seal != 0, false
@@ -59,10 +56,10 @@ func (v *visitor) expel(m *Member, head uint64) {
 	if cursor := m.cursor.Load(); cursor < head {
 		n, bytes, oldest = m.topic.log.Pending(cursor)
 	}
-	if b := m.backlog; b != nil && b.len() > 0 {
+	if b := m.backlog; m.holds() {
 		n, bytes, oldest = n+b.len(), bytes+b.size, b.since
 	}
-	if k := int(m.pending.Load()); k > 0 {
+	if k := int(m.begunCount.Load()); k > 0 {
 		n += k
 		bytes += s.begun.size
 		oldest = s.begun.entry.Time

@@ -21,7 +21,7 @@ type Config struct {
 // Engine fans the logs of topics out to subscribers. It starts nothing: workers run while a topic has values that were
 // not offered yet, and end when there is none.
 type Engine struct {
-	cfg   Config
+	cfg   Config        // immutable
 	clock atomic.Uint64 // the last stamp given
 	ids   atomic.Uint64 // the last subscriber id given
 
@@ -148,8 +148,8 @@ func (e *Engine) popLocked() *Topic {
 	return t
 }
 
-// retireLocked takes a topic whose pass is complete off the active list.
-func (e *Engine) retireLocked(t *Topic) {
+// deactivateLocked takes a topic whose pass is complete off the active list.
+func (e *Engine) deactivateLocked(t *Topic) {
 	last := len(e.active) - 1
 	moved := e.active[last]
 	e.active[t.run.index] = moved
@@ -211,7 +211,7 @@ func (e *Engine) work() {
 		if t.dirty.Load() || head < t.log.Head() {
 			e.pushLocked(t)
 		} else {
-			e.retireLocked(t)
+			e.deactivateLocked(t)
 		}
 	}
 	e.workers--

@@ -25,28 +25,32 @@ const (
 type Member struct {
 	// cursor is the first offset not yet decided, or taken into the backlog. The owner of the subscriber's write bit stores
 	// it and never moves it back; workers load it to skip who is up to date, and to trim the log below all claims.
-	cursor       atomic.Uint64
-	pending      atomic.Uint32 // entries in the frame begun; stored by the owner of the write bit
-	fill         atomic.Uint32 // rule.N if the rule blocks, else 0; stored by the owner of the write bit, loaded by publishers
-	fillBytes    atomic.Int64  // the bytes at which they wait; stored by the owner of the write bit
-	pendingBytes atomic.Int64  // of the frame begun; stored by the owner of the write bit
-	lagging      atomic.Bool   // on Topic.lag; stored under Topic.lagMu
-	ticks        atomic.Bool   // waits for the topic's next tick; stored by the owner of the write bit, loaded by workers
-	lagAt        int           // there; guarded by Topic.lagMu
+	cursor atomic.Uint64
 
+	// Stored by the owner of the write bit, loaded by publishers that may have to wait, and ticks by workers.
+	begunCount atomic.Uint32 // entries in the frame begun
+	fill       atomic.Uint32 // rule.N if the rule blocks, else 0
+	begunBytes atomic.Int64  // of the frame begun
+	fillBytes  atomic.Int64  // the bytes at which publishers wait
+	ticks      atomic.Bool   // waits for the topic's next tick
+
+	lagging atomic.Bool // on Topic.lag; stored under Topic.lagMu
+	lagAt   int         // index there; guarded by Topic.lagMu
+
+	// Immutable after Join.
 	sub   *Subscriber
 	topic *Topic
-	start uint64 // immutable after Join
-	slot  int    // immutable after Join
-	chunk *chunk // immutable after Join
+	start uint64 // the first offset offered, replays aside
+	chunk *chunk
+	place int // in chunk
 
 	// Guarded by the write bit.
 	rule    *Rule
 	where   func(any) bool
-	plain   bool // neither filter nor pacing nor packing: equal cursors get equal bytes
-	gone    bool // finish was called
-	late    bool // on Subscriber.late
-	end     uint64
+	plain   bool     // neither filter nor pacing nor packing: equal cursors get equal bytes
+	gone    bool     // finish was called
+	late    bool     // on Subscriber.many.late
+	end     uint64   // the first offset not offered any more, once gone
 	backlog *backlog // nil until needed
 	sent    uint64
 	other   *Tally // what is not sent; nil until needed
@@ -243,17 +247,17 @@ func (t *Topic) place(m *Member) {
 		chunks = append(chunks, h.c) // beyond the length that others have loaded
 		t.chunks.Store(&chunks)
 	}
-	m.chunk, m.slot = h.c, h.slot
+	m.chunk, m.place = h.c, h.place
 	h.c.used.Add(1)
-	h.c.slots[h.slot].Store(m)
+	h.c.places[h.place].Store(m)
 }
 
 // remove gives the place of a finished member up.
 func (t *Topic) remove(m *Member) {
 	t.mu.Lock()
-	m.chunk.slots[m.slot].Store(nil)
+	m.chunk.places[m.place].Store(nil)
 	m.chunk.used.Add(-1)
-	t.holes = append(t.holes, hole{m.chunk, m.slot})
+	t.holes = append(t.holes, hole{m.chunk, m.place})
 	if m.sub.feed == nil {
 		t.sockets.Add(-1)
 	}
@@ -368,7 +372,7 @@ func (m *Member) hasFill(head uint64) bool {
 	if fill == 0 {
 		return false
 	}
-	n, bytes := uint64(m.pending.Load()), m.pendingBytes.Load()
+	n, bytes := uint64(m.begunCount.Load()), m.begunBytes.Load()
 	if c := m.cursor.Load(); c < head {
 		_, more, _ := m.topic.log.Pending(c)
 		n, bytes = n+head-c, bytes+more
@@ -378,6 +382,6 @@ func (m *Member) hasFill(head uint64) bool {
 
 // begin notes what the frame begun stands for. Callers own the write bit.
 func (m *Member) begin(count uint32, bytes int64) {
-	m.pending.Store(count)
-	m.pendingBytes.Store(bytes)
+	m.begunCount.Store(count)
+	m.begunBytes.Store(bytes)
 }

@@ -1,6 +1,10 @@
 package fanout
 
-import "github.com/wshub-go/wshub/internal/queue"
+import (
+	"math"
+
+	"github.com/wshub-go/wshub/internal/queue"
+)
 
 // source is one mailbox or cursor that has something to write.
 type source struct {
@@ -37,7 +41,7 @@ func (v *visitor) addSource() *source {
 		v.sources = append(v.sources, source{})
 	}
 	src := &v.sources[len(v.sources)-1]
-	*src = source{entries: src.entries[:0], quota: int(^uint(0) >> 1), bytes: -1}
+	*src = source{entries: src.entries[:0], quota: math.MaxInt, bytes: -1}
 	return src
 }
 
@@ -62,7 +66,7 @@ func (v *visitor) forget() {
 func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 	t := m.topic
 	head := t.log.Head()
-	held := m.backlog != nil && m.backlog.len() > 0
+	held := m.holds()
 	if m.cursor.Load() >= head && !held {
 		if m.lagging.Load() {
 			t.dropLag(m)
@@ -110,7 +114,7 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 		}
 	case m.rule.paced() && s.seal == 0 && !v.allow(m, src):
 		v.dropSource()
-		v.bound(m, head, bound)
+		v.enforce(m, head, bound)
 		return false // a timer has been set
 	default:
 		src.m = m

@@ -91,8 +91,8 @@ func (s *Subscriber) drain(b *begun) {
 	}
 }
 
-// begun is the frame (or several packed into one) that a short write left unfinished, or the value a feed waits with. It
-// belongs to the drain goroutine from started to done.
+// begun is the frame (or several packed into one) that a short write left unfinished, or the value a feed waits with. Its
+// rest, entry and err belong to the drain goroutine from started to done.
 type begun struct {
 	rest    []byte
 	entry   *queue.Entry // the last it stands for; nil for control

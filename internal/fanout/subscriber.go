@@ -26,7 +26,8 @@ type Conn interface {
 }
 
 // Feed is the sending side of a channel, for subscribers inside the process. Only the owner of the write bit calls
-// TryPut; Put is called by the drain goroutine while a value is begun; Close by whoever stops the subscriber, last.
+// TryPut, and only the drain goroutine, while a value is begun, Put. The engine does not close it: what it is made of
+// belongs to whoever gave it to NewFeed.
 type Feed interface {
 	TryPut(e *queue.Entry) bool // never waits
 	Put(e *queue.Entry) bool    // waits; false: the reader is gone
@@ -55,13 +56,14 @@ func (e *PanicError) Error() string { return fmt.Sprintf("fanout: filter panicke
 
 // Subscriber is one session or one stream: a write side, a mailbox and a cursor in each topic it is a member of.
 type Subscriber struct {
-	word  atomic.Uint32
-	state state       // guarded by the write bit
-	told  uint8       // which of the once-only hooks were collected; guarded by the write bit
-	last  bool        // Conclude was called; guarded by the write bit
-	shut  atomic.Bool // sealed or stopped: Send is refused
-	limit int32       // topics it may be a member of, 0: any number; guarded by the write bit
+	word  atomic.Uint32 // owned and again
+	state state         // guarded by the write bit
+	told  uint8         // which of the once-only hooks were collected; guarded by the write bit
+	last  bool          // Conclude was called; guarded by the write bit
+	shut  atomic.Bool   // sealed or stopped: Send is refused
+	limit int32         // topics it may be a member of, 0: any number; guarded by the write bit
 
+	// Immutable.
 	e     *Engine
 	id    uint64
 	conn  Conn // nil for a feed
@@ -194,8 +196,8 @@ func (s *Subscriber) Seal() {
 	s.release(nil)
 }
 
-// Conclude says that nothing more is published to the subscriber's topics or sent to it: the owner's Flushed is called once
-// nothing is pending. Unlike after Seal, policies and pacing go on until then.
+// Conclude says that nothing more is published to the subscriber's topics or sent to it: the owner's Flushed is called
+// once nothing is pending, unless the data stops before. Unlike after Seal, policies and pacing go on until then.
 func (s *Subscriber) Conclude() {
 	s.lock()
 	s.last = true
@@ -205,7 +207,7 @@ func (s *Subscriber) Conclude() {
 // caughtUp reports whether nothing is pending, while no frame is begun. Callers own the write bit.
 func (s *Subscriber) caughtUp() bool {
 	for _, m := range s.subs {
-		if m.cursor.Load() < m.topic.log.Head() || m.backlog != nil && m.backlog.len() > 0 {
+		if m.owes() {
 			return false
 		}
 	}
@@ -377,7 +379,7 @@ func (s *Subscriber) forgetLate() {
 		return
 	}
 	w.late = slices.DeleteFunc(w.late, func(m *Member) bool {
-		m.late = !m.gone && (m.lagging.Load() || m.cursor.Load() < m.topic.log.Head() || m.pending.Load() > 0 || m.backlog != nil && m.backlog.len() > 0)
+		m.late = !m.gone && (m.lagging.Load() || m.begunCount.Load() > 0 || m.owes())
 		return !m.late
 	})
 }

@@ -40,12 +40,13 @@ const chunkSize = 64
 
 // chunk holds members in places that never move: a worker that has passed a place never misses its member.
 type chunk struct {
-	used  atomic.Int32
-	slots [chunkSize]atomic.Pointer[Member] // stored under Topic.mu, loaded by workers
+	used   atomic.Int32                      // places with a member; stored under Topic.mu, loaded by workers
+	places [chunkSize]atomic.Pointer[Member] // stored under Topic.mu, loaded by workers
 }
 
 // Topic is a log and the members whose cursors point into it.
 type Topic struct {
+	// Immutable.
 	e   *Engine
 	log *queue.Log
 	cfg TopicConfig
@@ -71,7 +72,7 @@ type Topic struct {
 	counted  uint64                   // members whose offers still count; guarded by mu
 	starts   uint64                   // sum of their start offsets; guarded by mu
 	finished uint64                   // offers of members that ended; guarded by mu
-	n        atomic.Int64             // members
+	n        atomic.Int64             // members; stored under mu, as are the four below
 	sockets  atomic.Int64             // members that write frames
 	blocks   atomic.Int64             // members with Block
 	minBlock atomic.Int64             // the least N among them, until there are none
@@ -81,21 +82,22 @@ type Topic struct {
 	lagMu sync.Mutex
 	lag   []*Member // members that may claim entries below done; guarded by lagMu
 	done  uint64    // head of the last complete pass; guarded by lagMu
-	grid  int64     // unix nanoseconds; the flush grid starts here
+	grid  int64     // unix nanoseconds; the flush grid starts here; immutable
 	tick  timer     // the next tick somebody waits for; guarded by Engine.timers.mu
 
 	// Publishers that wait.
 	pubMu   sync.Mutex // serialises the bound check and the append while members block
 	spaceMu sync.Mutex
 	space   chan struct{} // closed when room may have appeared; guarded by spaceMu
-	waiting atomic.Int64
+	waiting atomic.Int64  // publishers that wait, or are about to
 
 	totals totals
 }
 
+// hole is a place that a member has left.
 type hole struct {
-	c    *chunk
-	slot int
+	c     *chunk
+	place int
 }
 
 // NewTopic returns a topic without members. It holds no goroutine and no timer.
@@ -157,8 +159,8 @@ func (t *Topic) Unretire() {
 func (t *Topic) Members() iter.Seq[*Member] {
 	return func(yield func(*Member) bool) {
 		for _, c := range t.chunkList() {
-			for i := range c.slots {
-				if m := c.slots[i].Load(); m != nil && !yield(m) {
+			for i := range c.places {
+				if m := c.places[i].Load(); m != nil && !yield(m) {
 					return
 				}
 			}
@@ -331,7 +333,7 @@ func (t *Topic) addLagLocked(m *Member) {
 func (t *Topic) dropLag(m *Member) {
 	t.lagMu.Lock()
 	cursor := m.cursor.Load()
-	if m.lagging.Load() && cursor >= t.log.Head() && (m.pending.Load() == 0 || cursor == ended) {
+	if m.lagging.Load() && cursor >= t.log.Head() && (m.begunCount.Load() == 0 || cursor == ended) {
 		last := len(t.lag) - 1
 		moved := t.lag[last]
 		t.lag[m.lagAt] = moved

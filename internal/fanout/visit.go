@@ -115,10 +115,7 @@ func (v *visitor) control(s *Subscriber) {
 // bytes. It reports whether another round may find more.
 func (v *visitor) round(s *Subscriber) (more bool) {
 	// The clock first, then the heads: what was published before anything stamped up to the clock began is seen.
-	bound := s.e.clock.Load()
-	if s.seal != 0 && s.seal < bound {
-		bound = s.seal
-	}
+	bound := s.bound()
 	v.sources = v.sources[:0]
 	later := false // something is pending beyond the bound
 	for _, m := range s.lookAt(v.full) {
@@ -152,6 +149,15 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 		return false
 	}
 	return v.commit(s, n) && s.begun == nil
+}
+
+// bound returns the last stamp that a look may write: what the clock reads, or the seal if that is earlier. Callers own
+// the write bit.
+func (s *Subscriber) bound() uint64 {
+	if now := s.e.clock.Load(); s.seal == 0 || now < s.seal {
+		return now
+	}
+	return s.seal
 }
 
 // filterFailed ends the data if a filter has panicked.
