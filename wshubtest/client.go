@@ -37,6 +37,7 @@ type Counts struct {
 // Client is one connection, as its peer sees it. [Dial] and [TCPServer.DialTCP] make it. All methods but Stall and
 // Resume may be called on any goroutines at once, with the care that package testing asks for where they fail the test.
 type Client struct {
+	// Immutable.
 	t          testing.TB
 	conn       net.Conn
 	resp       *http.Response
@@ -45,7 +46,8 @@ type Client struct {
 	noPong     bool
 	noEcho     bool
 	onMessage  func(Message)
-	br         *bufio.Reader // the reader's
+
+	br *bufio.Reader // the reader's
 
 	writing  chan struct{}  // who has put its token in writes; a channel, since waiting on a Mutex stops fake time
 	gone     chan struct{}  // closed when the client drops the connection
@@ -170,7 +172,8 @@ func (c *Client) Abort() {
 func (c *Client) Close(code int, reason string) int {
 	c.t.Helper()
 	c.Resume()
-	if err := c.write(Frame(true, OpClose, closePayload(code, reason)), true); err != nil && !c.has(func() bool { return c.closing }) {
+	err := c.write(Frame(true, OpClose, closePayload(code, reason)), true)
+	if err != nil && !c.has(func() bool { return c.closing }) {
 		c.t.Fatalf("wshubtest: close: %v", err)
 	}
 	if !c.await(func() bool { return c.closing }) {
@@ -249,6 +252,7 @@ func (c *Client) state() string {
 	default:
 		b.WriteString("the connection is open")
 	}
-	fmt.Fprintf(&b, "; received %d text, %d binary, %d pings, %d pongs", c.counts.Text, c.counts.Binary, c.counts.Ping, c.counts.Pong)
+	n := c.counts
+	fmt.Fprintf(&b, "; received %d text, %d binary, %d pings, %d pongs", n.Text, n.Binary, n.Ping, n.Pong)
 	return b.String()
 }

@@ -175,7 +175,10 @@ func (cfg *dialConfig) request() (*http.Request, error) {
 	for _, k := range cfg.unset {
 		delete(header, k)
 	}
-	return &http.Request{Method: http.MethodGet, URL: u, Host: cfg.host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, nil
+	return &http.Request{
+		Method: http.MethodGet, URL: u, Host: cfg.host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}, nil
 }
 
 // remoteAddr is the address that the handler sees.

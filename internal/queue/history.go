@@ -12,9 +12,10 @@ type keyHistory struct {
 	n           int
 }
 
-// Replay returns up to n of the newest entries without Only of the history, as it is at now, oldest first, and the head at that very moment: a
-// reader that takes the entries and starts at from misses nothing and sees nothing twice. With Config.HistoryByKey they are the
-// newest entries of as many keys. The caller sees to it that from is not trimmed before the reader's claim is known.
+// Replay returns up to n of the newest entries without Only of the history, as it is at now, oldest first, and the head at that
+// very moment: a reader that takes the entries and starts at from misses nothing that is for everybody and sees nothing twice.
+// With Config.HistoryByKey they are the newest entries of as many keys. The caller sees to it that from is not trimmed before the
+// reader's claim is known.
 func (l *Log) Replay(n int, now time.Time) (entries []*Entry, from uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,8 +129,9 @@ func (l *Log) boundHistoryLocked(head uint64) {
 	if l.ringHistory() {
 		l.skipAsideLocked(head)
 		for {
-			n := head - l.floor
-			if n-l.aside <= uint64(l.cfg.History) && l.aside <= asideLimit*uint64(l.cfg.History) && !(l.tail < l.low && l.overLocked(head)) {
+			limit := uint64(l.cfg.History)
+			over := head-l.floor-l.aside > limit || l.aside > asideLimit*limit
+			if !over && !(l.tail < l.low && l.overLocked(head)) {
 				l.dropLocked(head)
 				return
 			}

@@ -15,7 +15,7 @@ type Config struct {
 
 	History      int           // newest entries without Only kept for Replay; 0: none
 	HistoryAge   time.Duration // and not older than this; 0: of any age
-	HistoryByKey bool          // History counts keys, and the newest entry without Only of each is kept; entries without a key are of one key
+	HistoryByKey bool          // History counts keys and keeps the newest of each; entries without a key are of one
 
 	Clock *atomic.Uint64 // the hub's; nil: one of the log's own
 }
@@ -39,8 +39,8 @@ type Log struct {
 	ring  ring   // guarded by mu, as is all below; holds [tail, head)
 	tail  uint64 // min(low, floor) when the ring holds history, else low
 	low   uint64
-	floor uint64 // the ring's history is [floor, head); may be above low
-	aside uint64 // entries with Only in it
+	floor uint64 // the ring's history is [floor, head), for Replay without those with Only; may be above low
+	aside uint64 // entries with Only in it, of which none is its first
 	cum   int64  // sizes of everything ever appended
 	slots table
 	keyed keyHistory // used when cfg.HistoryByKey

@@ -30,9 +30,9 @@ type library struct{ conn *websocket.Conn }
 func (l library) closeNow() { l.conn.CloseNow() }
 
 // Accept upgrades the request. The caller has checked the origin: this does not. w is any ResponseWriter whose Hijacker
-// net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer, at most for the WriteTimeout. With an error a response was
-// written, or the connection is closed; without one the caller owns the connection and must end it with CloseNow.
-// A ReadLimit below 1 means 512 KiB, a SendBuffer below 1 means 32 KiB.
+// net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer, at most for the
+// WriteTimeout. With an error a response was written, or the connection is closed; without one the caller owns the
+// connection and must end it with CloseNow. A ReadLimit below 1 means 512 KiB, a SendBuffer below 1 means 32 KiB.
 func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	o = o.withDefaults()
 	if !canHijack(w) {

@@ -25,12 +25,12 @@ const (
 
 // A Conn is the server's end of one WebSocket connection. The package comment says who may call what.
 type Conn struct {
-	raw  net.Conn // the hijacked connection; only the outlet writes to it
-	lib  library
-	out  outlet
-	opts Options
-	wake func() // immutable after SetWake; may be nil
-
+	// Immutable after Accept, wake after SetWake.
+	raw         net.Conn // the hijacked connection; only the outlet writes to it
+	lib         library
+	out         outlet
+	opts        Options
+	wake        func() // may be nil
 	subprotocol string
 	compressed  bool
 
@@ -43,10 +43,10 @@ type Conn struct {
 	cause    error          // why the transport has stopped; set once
 	ended    error          // what ReadMessage returned last, for good
 
-	state        atomic.Uint32
-	lastSeen     atomic.Int64 // unix ns of the last whole message or control frame
-	readingSince atomic.Int64 // unix ns of the start of the ReadMessage under way; 0: none
-	brokenBy     atomic.Pointer[error]
+	state        atomic.Uint32         // its bits are below
+	lastSeen     atomic.Int64          // unix ns of the last whole message or control frame; stored by the reader
+	readingSince atomic.Int64          // unix ns of the start of the ReadMessage under way, 0: none; stored by the reader
+	brokenBy     atomic.Pointer[error] // stored before stBroken is set, once
 
 	lane lane
 

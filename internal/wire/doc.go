@@ -3,8 +3,8 @@
 // It promises, for every connection:
 //
 //   - A violation of the protocol ends in a close frame on the wire, 1002, 1007, 1008 or 1009, and in a
-//     [ProtocolError] from [Conn.ReadMessage], before the WebSocket library acts on it. No declared length
-//     allocates anything.
+//     [ProtocolError] from [Conn.ReadMessage], before the WebSocket library acts on it. With [Options].HoldClose the
+//     caller queues that frame, and the answer to the peer's. No declared length allocates anything.
 //   - A message that takes longer than [Options].MessageTimeout from its first to its last byte ends the
 //     connection with 1008. Only whole messages and whole control frames count as life.
 //   - [Conn.TryWrite] never waits, and allocates nothing on TCP. What has been accepted and not yet sent is
@@ -24,10 +24,10 @@
 // The read side (the scanner, the deadline of the message, the early bytes) belongs to the goroutine in
 // [Conn.ReadMessage], and after the last ReadMessage to the one in [Conn.AwaitClose].
 //
-// The socket belongs, for writing, to the write owner: whoever holds the session's write word. Only the write owner
-// calls [Conn.TryWrite], [Conn.WriteAll], [Conn.TakeControl] and [Conn.CloseSent]. On connections that cannot be
-// written without waiting (TLS, pipes, other systems) a flusher goroutine does the writing; it starts with the first
-// byte and ends when its buffer is empty.
+// The socket belongs, for writing, to the write owner: whoever holds the session's write word, or, while a frame is begun,
+// the goroutine that writes the rest of it. Only the write owner calls [Conn.TryWrite], [Conn.WriteAll],
+// [Conn.TakeControl] and [Conn.CloseSent]. On connections that cannot be written without waiting (TLS, pipes, other
+// systems) a flusher goroutine does the writing; it starts with the first byte and ends when its buffer is empty.
 //
 // Everything else may be called from anywhere. The lane's mutex is a leaf: nothing is called while it is held, so
 // the wake function of [Conn.SetWake] never runs under a lock.

@@ -140,8 +140,9 @@ func (c *Conn) stopped() error {
 	return nil
 }
 
-// answered queues the answer to the peer's close frame, unless the caller does. The library is not shown the last byte of that frame: in the middle
-// of a compressed message it would give its inflater back to the pool while the inflater is still reading.
+// answered queues the answer to the peer's close frame, unless the caller does. The library is not shown the last byte
+// of that frame: in the middle of a compressed message it would give its inflater back to the pool while the inflater is
+// still reading.
 func (c *Conn) answered() error {
 	if !c.opts.HoldClose {
 		c.QueueClose(c.scan.code, c.scan.reason)
@@ -184,7 +185,8 @@ func (c *Conn) arm() {
 	c.raw.SetReadDeadline(c.deadline)
 }
 
-// Write drops what the library writes: close frames for what ReadMessage is about to return as an error, which queues ours.
+// Write drops what the library writes: close frames for what ReadMessage is about to return as an error. Ours is queued by
+// ReadMessage, or with Options.HoldClose by its caller.
 func (t *transport) Write(p []byte) (int, error) { return len(p), nil }
 
 // Close is the library's: it ends reading at once. The socket stays open until CloseNow, so that the close frame can leave.
