@@ -58,8 +58,8 @@
 // when it is released. A policy skips or delays; it never repeats.
 //
 // Read your writes. A session is offered every value of a topic whose publish begins after Join has returned, and every
-// message to everyone whose Send begins after Accept has returned. Nothing of a topic is sent to a session after Leave
-// has returned, except the rest of a frame that was begun.
+// message to everyone whose Send begins after Accept has returned, or with [WithAdmission] after it was admitted.
+// Nothing of a topic is sent to a session after Leave has returned, except the rest of a frame that was begun.
 //
 // Accounting. For each subscription, at any time, and for their sums by topic, family and hub, offered = sent +
 // coalesced + dropped + filtered + evicted + undelivered + pending. Offered counts each value appended while it was a
@@ -86,13 +86,14 @@
 // Admission. With [WithAdmission] a session that has neither a user nor a topic counts against [Limits] and is nowhere
 // else: in no lookup, count, audience or event.
 //
-// Panics in user code close their session with 1011 and are logged with the stack; the process lives.
+// Panics in user code are logged with the stack, and the process lives: one in a session's own functions closes it with
+// 1011, one in a topic's fails the Publish with [ErrPanic], one before an upgrade answers 500.
 //
 // # Less formally
 //
 // What you publish first arrives first. Once you have joined you miss nothing, and once you have left you hear nothing.
 // Every value is either sent or counted under the reason why it was not. Clients that keep reading get everything; for
 // those that do not, the default is lossless or closed: after 1,024 values or 1 MiB, and 250 ms, a session is closed with
-// 1013. Slices may be reused when the call has returned. When the hub drains or shuts down clients see 1001, not 1006. What
-// a client said before it closed is handled and answered before the hub says goodbye, for 5 s at most.
+// 1013. Slices may be reused when the call has returned. When the hub drains or shuts down clients see 1001, not 1006.
+// What a client said before it closed is handled and answered before the hub says goodbye, for 5 s at most.
 package wshub

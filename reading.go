@@ -93,10 +93,7 @@ func (s *Session) each(ctx context.Context, fn MessageFunc) error {
 		}
 	}
 	for m := range s.Messages() {
-		r.handling.Store(true)
-		err := fn(ctx, s, m)
-		r.handling.Store(false)
-		if err != nil {
+		if err := s.handle(ctx, fn, m); err != nil {
 			return err
 		}
 	}
@@ -115,16 +112,20 @@ func (s *Session) serve(ctx context.Context, fn MessageFunc) (over bool, err err
 			return true, nil
 		}
 		r.served.Add(1)
-		r.handling.Store(true)
 		r.role.Store(roleBusy)
 		s.watchBusy()
-		err := fn(ctx, s, m)
-		r.handling.Store(false)
-		if err != nil {
+		if err := s.handle(ctx, fn, m); err != nil {
 			return true, err
 		}
 		if !r.role.CompareAndSwap(roleBusy, roleWaiting) {
 			return false, nil
 		}
 	}
+}
+
+// handle calls fn, and tells who ends the context meanwhile to wait. A panic passes.
+func (s *Session) handle(ctx context.Context, fn MessageFunc, m Message) error {
+	s.reading.handling.Store(true)
+	defer s.reading.handling.Store(false)
+	return fn(ctx, s, m)
 }
