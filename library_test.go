@@ -239,13 +239,9 @@ func TestPitfall56ConnectionsAreFreed(t *testing.T) {
 				arrived := make(chan *wshub.Session)
 				srv := httptest.NewUnstartedServer(h.Handler(func(ctx context.Context, s *wshub.Session) error {
 					arrived <- s
-					for m := range s.Messages() {
-						if m.Text() == "panic" {
-							panic("on purpose")
-						}
-						return nil
+					if m, ok := <-s.Messages(); ok && m.Text() == "panic" {
+						panic("on purpose")
 					}
-					<-ctx.Done()
 					return nil
 				}))
 				srv.Config.ConnState = func(c net.Conn, state http.ConnState) {
