@@ -108,7 +108,7 @@ func TestPitfall07EventsKeepTheirOrder(t *testing.T) {
 		var observed []Event
 		note := func(e Event) { observed = append(observed, e) }
 		h := newHub(t, WithObserver(Observer{Connected: note, Joined: note, Left: note, Disconnected: note}))
-		events := h.Events(t.Context(), DropOldest(60_000))
+		events := h.Events(t.Context(), DropOldest(60_000).With(MaxBytes(32<<20)))
 		var topics []Topic[string]
 		for i := range 2 {
 			topic, err := NewTopic[string](h, fmt.Sprint("topic", i), Policy{})
@@ -118,7 +118,7 @@ func TestPitfall07EventsKeepTheirOrder(t *testing.T) {
 			topics = append(topics, topic)
 		}
 		joins := map[string]*atomic.Int64{}
-		for i := range 40 {
+		for i := range 20 {
 			arrived, work := make(chan *Session, 1), make(chan struct{})
 			c := wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
 				arrived <- s
@@ -130,24 +130,26 @@ func TestPitfall07EventsKeepTheirOrder(t *testing.T) {
 			joins[s.ID()] = n
 			for range 4 {
 				busy.Go(func() {
-					for range 30 {
+					for range 20 {
 						for _, topic := range topics {
 							if topic.Join(context.Background(), s) == nil {
 								n.Add(1)
 							}
-							runtime.Gosched()
 							topic.Leave(s)
 						}
 					}
 				})
 			}
+			for i%4 < 2 && n.Load() < 20 { // in their midst
+				runtime.Gosched()
+			}
+			if i%4 >= 2 { // after them
+				busy.Wait()
+			}
 			if i%2 == 0 {
 				s.Close(1000, "")
 			} else {
 				c.Abort()
-			}
-			if i%4 < 2 { // the end comes after them, or in their midst
-				busy.Wait()
 			}
 			close(work)
 			<-s.Done()
