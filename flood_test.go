@@ -17,10 +17,10 @@ import (
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
-// Whatever happens a thousand times a minute, because of clients or of the program, makes one line of the log at most; the
+// Whatever happens a hundred times a minute, because of clients or of the program, makes one line of the log at most; the
 // next line tells how many there were between; and counters and events have them all.
 func TestPitfall12FloodsMakeOneLineAMinute(t *testing.T) {
-	const flood = 500
+	const flood = 200
 	refuse := func(opts ...wshubtest.DialOption) func(*testing.T, *arena) func() {
 		return func(t *testing.T, a *arena) func() {
 			return func() {
