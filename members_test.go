@@ -13,7 +13,7 @@ import (
 // All of a large topic lose their connections at once. While half of them have gone and half have SessionFuncs that do not
 // return yet, and while those leave all together, new sessions are accepted, join and get what is published, at once.
 func TestPitfall16MassDisconnectLetsOthersIn(t *testing.T) {
-	const n, late = 1000, 50
+	const n, late = 500, 50
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t)
 		topic := newTopic[string](t, h, "crowd", wshub.Policy{})

@@ -181,13 +181,12 @@ func TestPitfall17MessagesKeepTheirOrder(t *testing.T) {
 // Sessions and streams join with a replay while values are published, some with clients that stall before, so that the
 // history is still pending when live values come: what each gets is one run without a gap, a repeat or a swap.
 func TestPitfall17HistoryFlowsIntoLive(t *testing.T) {
-	const joins, each, history = 30, 40, 10
+	const joins, each, history = 30, 40, 10 // sessions, and the streams and the values beside each
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub(t)
 		topic := newTopic[int](t, h, "numbers", wshub.History(history, 0).With(wshub.Evict(joins*each, time.Hour)))
 		view := topic.With(wshub.Replay(history / 2))
 		ss, cc := sessions(t, h, joins, wshubtest.WithBuffer(30))
-		streams := make([]*wshub.Stream[int], joins)
 		n := 0
 		for i, s := range ss {
 			if i%3 == 0 {
@@ -203,9 +202,19 @@ func TestPitfall17HistoryFlowsIntoLive(t *testing.T) {
 				})
 			}
 			join(t, view, s)
-			streams[i] = view.Subscribe(t.Context())
+			streams := make([]*wshub.Stream[int], each)
+			for j := range streams {
+				streams[j] = view.Subscribe(t.Context())
+			}
 			wg.Wait()
-			synctest.Wait()
+			for j, stream := range streams {
+				var got []int
+				for i > 0 && (len(got) == 0 || got[len(got)-1] < n-1) {
+					got = append(got, <-stream.C())
+				}
+				contiguous(t, fmt.Sprint("stream ", i, ".", j), got, n)
+				stream.Close()
+			}
 		}
 		for i := range joins {
 			publish(t, topic, n)
@@ -223,20 +232,15 @@ func TestPitfall17HistoryFlowsIntoLive(t *testing.T) {
 			if least := joins + (joins-1-i)*each; i > 1 && len(got) < least+history/2 {
 				t.Errorf("client %d got %d values, want at least %d", i, len(got), least+history/2)
 			}
-			var streamed []int
-			for len(streamed) < n && (len(streamed) == 0 || streamed[len(streamed)-1] < n-1) {
-				streamed = append(streamed, <-streams[i].C())
-			}
-			contiguous(t, fmt.Sprint("stream ", i), streamed, n)
 		}
 	})
 }
 
-// One client of a thousand stalls, until it is evicted or for good, as its policy says: all others get each value in the
+// One client of a thousand stalls, for good or until its policy has it evicted: all others get each value in the
 // instant in which it was published, and nobody waits to publish.
 func TestPitfall18StalledClientDelaysNobody(t *testing.T) {
 	const n, values = 1000, 15
-	for _, p := range []wshub.Policy{{}, wshub.MaxBytes(1), wshub.DropOldest(3).With(wshub.Coalesce())} {
+	for _, p := range []wshub.Policy{{}, wshub.MaxBytes(1)} {
 		t.Run(p.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHub(t)
@@ -262,9 +266,6 @@ func TestPitfall18StalledClientDelaysNobody(t *testing.T) {
 				start := time.Now()
 				for i := range values {
 					publish(t, topic, fmt.Sprint(time.Now().UnixNano(), " ", strings.Repeat("x", 100)))
-					if err := h.Everyone().Send(t.Context(), wshub.Text(strconv.FormatInt(time.Now().UnixNano(), 10))); err != nil {
-						t.Error(err)
-					}
 					if d := time.Since(start); d != time.Duration(i)*20*time.Millisecond {
 						t.Fatalf("publishing has waited: %v at value %d", d, i)
 					}
@@ -273,8 +274,8 @@ func TestPitfall18StalledClientDelaysNobody(t *testing.T) {
 				synctest.Wait()
 				mu.Lock()
 				defer mu.Unlock()
-				if came != 2*values*(n-1) || late != 0 {
-					t.Errorf("%d of %d came, up to %v late", came, 2*values*(n-1), late)
+				if came != values*(n-1) || late != 0 {
+					t.Errorf("%d of %d came, up to %v late", came, values*(n-1), late)
 				}
 				if got := stalled[0].Received().Text; got > 0 {
 					t.Errorf("%d came to the stalled client", got)

@@ -126,7 +126,8 @@ func TestPitfall25TalkersSeeGoingAway(t *testing.T) {
 			var talk sync.WaitGroup
 			clients := make([]*wshubtest.Client, n)
 			for i := range clients {
-				c := srv.DialTCP()
+				// So little that the end waits with the server's kernel when the connection closes, and is lost if it closes rudely.
+				c := srv.DialTCP(wshubtest.WithBuffer(32 << 10))
 				clients[i] = c
 				talk.Go(func() {
 					text := strings.Repeat("talk ", 1000)

@@ -93,7 +93,7 @@ func TestPitfall29SlowHookDelaysItsOwn(t *testing.T) {
 					t.Fatalf("%d upgrades are done", len(dialled))
 				}
 				var others []*wshubtest.Client
-				for range 20 {
+				for range 8 {
 					c := wshubtest.Dial(t, handler)
 					c.SendText("join")
 					others = append(others, c)
