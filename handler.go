@@ -287,7 +287,7 @@ func (s *Session) start(v service) {
 		go s.run(v.fn) // owner: the session; ends when fn returns
 	}
 	if v.each && !s.hub.inbound.queues() && !s.ended() { // whoever has decided a close before found that nobody may read
-		s.relieveLater()
+		s.watchBusy() // and whether Each begins at all
 	} else {
 		s.beginReading()
 	}

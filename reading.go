@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/wshub-go/wshub/internal/fanout"
 )
 
 // Reading is a role of a session, which one goroutine has at a time. Usually a reading goroutine takes it in Accept.
@@ -33,50 +35,52 @@ const relief = 50 * time.Millisecond
 type reading struct {
 	role    atomic.Int32
 	served  atomic.Uint64 // messages that Each has begun; stored by Each before the role is busy
-	watched atomic.Bool   // a timer will look whether Each is busy with the same message still
+	watched atomic.Bool   // the timer will look whether Each has begun, and is not busy with the same message still
+	timer   *fanout.Timer // nil until first wanted; of who has set watched, as is seen
+	seen    uint64        // of served when the timer was started
 
 	handling atomic.Bool // Each is at a message
 
 	msgRate, byteRate *rate.Limiter // of WithInbound; nil without a limit; immutable after open
 }
 
-// beginReading starts the reading goroutine, unless somebody reads who can go on reading.
-func (s *Session) beginReading() {
-	if r := &s.reading.role; r.CompareAndSwap(roleNone, roleReader) || r.CompareAndSwap(roleBusy, roleReader) {
-		go s.read() // owner: the session; see read
+// beginReading starts the reading goroutine, unless somebody reads who can go on reading. It reports whether it did.
+func (s *Session) beginReading() bool {
+	r := &s.reading.role
+	if !r.CompareAndSwap(roleNone, roleReader) && !r.CompareAndSwap(roleBusy, roleReader) {
+		return false
 	}
+	go s.read() // owner: the session; see read
+	return true
 }
 
-// relieveLater has a reading goroutine started when nobody has begun to read in time.
-func (s *Session) relieveLater() {
-	s.hub.engine.At(time.Now().Add(relief), func() {
-		if s.reading.role.CompareAndSwap(roleNone, roleReader) {
-			go s.read() // owner: the session; see read
-		}
-	})
-}
-
-// watchBusy sees to it that Each is relieved when it is busy with one message for long. There is at most one timer, and
-// none while no messages come. Each has stored the role before it looks at watched, and the timer does the opposite:
-// one of the two sees the other.
+// watchBusy sees to it that Each is relieved when it is busy with one message for long. There is at most one timer under
+// way, and none while no messages come. Each has stored the role before it looks at watched, and the timer does the
+// opposite: one of the two sees the other. It is the same timer each time: one made for each message cost a slow
+// talker's three allocations.
 func (s *Session) watchBusy() {
 	r := &s.reading
 	if r.watched.Load() || !r.watched.CompareAndSwap(false, true) {
 		return
 	}
-	began := r.served.Load()
-	s.hub.engine.At(time.Now().Add(relief), func() {
-		if r.role.Load() == roleBusy && r.served.Load() == began {
-			// Should it have come to another message since, it is relieved too early, and nothing is lost but the
-			// saving.
-			s.beginReading()
-			return
-		}
-		r.watched.Store(false)
-		if r.role.Load() == roleBusy {
-			s.watchBusy()
-		}
-	})
+	if r.timer == nil {
+		r.timer = s.hub.engine.NewTimer(s.relieve)
+	}
+	r.seen = r.served.Load()
+	r.timer.Start(time.Now().Add(relief))
+}
+
+// relieve is called by the timer.
+func (s *Session) relieve() {
+	r := &s.reading
+	// Should Each have come to another message since, it is relieved too early, and nothing is lost but the saving.
+	if r.served.Load() == r.seen && s.beginReading() {
+		return
+	}
+	r.watched.Store(false)
+	if r.role.Load() == roleBusy {
+		s.watchBusy()
+	}
 }
 
 // queues reports whether the policy may keep messages, or give up a client, while the handler is busy.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -412,25 +411,6 @@ func TestWriteTimeout(t *testing.T) {
 		}
 		c.Detach()
 		resting(t, topic)
-	})
-}
-
-func TestTimers(t *testing.T) {
-	bubble(t, Config{}, func(t *testing.T, e *Engine) {
-		start := time.Now()
-		var fired []time.Duration
-		note := func() { fired = append(fired, time.Since(start)) }
-		e.At(start.Add(3*time.Second), note)
-		cancel := e.At(start.Add(2*time.Second), note)
-		e.At(start.Add(time.Second), func() { note(); e.At(start.Add(1500*time.Millisecond), note) })
-		e.At(start.Add(-time.Second), note)
-		cancel()
-		cancel()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		if want := []time.Duration{0, time.Second, 1500 * time.Millisecond, 3 * time.Second}; !slices.Equal(fired, want) {
-			t.Errorf("fired at %v, want %v", fired, want)
-		}
 	})
 }
 

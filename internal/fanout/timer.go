@@ -64,26 +64,46 @@ func after(now int64, d time.Duration) int64 {
 	return now + int64(d)
 }
 
-// At calls f, in a goroutine of the engine, once the time is when. The returned function cancels it; it does not wait
-// for an f that has begun. f must be quick: the engine's other timers wait for it.
-func (e *Engine) At(when time.Time, f func()) (cancel func()) {
-	t := &timer{index: -1, f: f}
+// A Timer calls a function when its time has come, each time that it was started. Starting it allocates nothing.
+type Timer struct {
+	e    *Engine
+	item timer
+}
+
+// NewTimer returns a timer for f, which is called in a goroutine of the engine and must be quick: the engine's other timers
+// wait for it.
+func (e *Engine) NewTimer(f func()) *Timer { return &Timer{e, timer{index: -1, f: f}} }
+
+// Start makes the timer fire once the time is when, in place of an earlier one. f may start it again.
+func (t *Timer) Start(when time.Time) {
+	var at int64
 	switch year := when.Year(); {
 	case year < firstYear:
-		t.at = longGone
+		at = longGone
 	case year >= lastYear:
-		t.at = never
+		at = never
 	default:
-		t.at = when.UnixNano()
+		at = when.UnixNano()
 	}
-	e.timers.mu.Lock()
-	e.addTimerLocked(t)
-	e.timers.mu.Unlock()
-	return func() {
-		e.timers.mu.Lock()
-		e.dropTimerLocked(t)
-		e.timers.mu.Unlock()
-	}
+	t.e.timers.mu.Lock()
+	defer t.e.timers.mu.Unlock()
+	t.e.dropTimerLocked(&t.item)
+	t.item.at = at
+	t.e.addTimerLocked(&t.item)
+}
+
+// Stop undoes Start; it does not wait for an f that has begun.
+func (t *Timer) Stop() {
+	t.e.timers.mu.Lock()
+	defer t.e.timers.mu.Unlock()
+	t.e.dropTimerLocked(&t.item)
+}
+
+// At calls f as a Timer does, once. The returned function cancels it.
+func (e *Engine) At(when time.Time, f func()) (cancel func()) {
+	t := e.NewTimer(f)
+	t.Start(when)
+	return t.Stop
 }
 
 func (e *Engine) addTimerLocked(t *timer) {
