@@ -124,28 +124,26 @@ func received(op wire.Opcode, data []byte) Message {
 
 // readEnded decides the close that the end of reading asks for, unless one was decided before.
 func (s *Session) readEnded(err error) {
-	var peer *wire.PeerClose
-	var broken *wire.ProtocolError
-	switch {
-	case err == nil || errors.Is(err, wire.ErrInterrupted):
-		// whoever interrupted has decided
-	case errors.As(err, &peer):
+	if err == nil || errors.Is(err, wire.ErrInterrupted) {
+		return // whoever interrupted has decided
+	}
+	if peer, ok := errors.AsType[*wire.PeerClose](err); ok {
 		s.decide(closedWith(StatusCode(peer.Code), peer.Reason), gone)
-	case errors.As(err, &broken):
+	} else if broken, ok := errors.AsType[*wire.ProtocolError](err); ok {
 		s.decide(verdict{code: StatusCode(broken.Code), reason: broken.Reason, cause: protocolError(broken)}, gone)
-	default:
+	} else {
 		s.decide(verdict{code: StatusAbnormalClosure, cause: fmt.Errorf("wshub: connection lost: %w", err)}, lost)
 	}
 }
 
 func peerClosed(err error) bool {
-	var peer *wire.PeerClose
-	return errors.As(err, &peer)
+	_, ok := errors.AsType[*wire.PeerClose](err)
+	return ok
 }
 
 func protocolBroken(err error) bool {
-	var broken *wire.ProtocolError
-	return errors.As(err, &broken)
+	_, ok := errors.AsType[*wire.ProtocolError](err)
+	return ok
 }
 
 // limiters returns what the rates of the policy are applied with, for one session; nil for no limit.

@@ -244,8 +244,8 @@ func (t *Topic) place(m *Member) {
 	default:
 		h = hole{new(chunk), 0}
 		t.filled = 1
-		chunks = append(chunks, h.c) // beyond the length that others have loaded
-		t.chunks.Store(&chunks)
+		more := append(chunks, h.c) // beyond the length that others have loaded
+		t.chunks.Store(&more)       // not chunks, which would be allocated at each join
 	}
 	m.chunk, m.place = h.c, h.place
 	h.c.used.Add(1)

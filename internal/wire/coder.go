@@ -23,6 +23,12 @@ const (
 	libWriteBuffer = 16
 )
 
+// Headers as net/http keeps them. It makes a string of any other spelling, at each use.
+const (
+	headerExtensions = "Sec-Websocket-Extensions"
+	headerProtocol   = "Sec-Websocket-Protocol"
+)
+
 // library is the WebSocket library's connection. No other file knows it.
 type library struct{ conn *websocket.Conn }
 
@@ -46,10 +52,10 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	// The library would answer with the client's spelling of a subprotocol, so it is not told any: it takes over what it
 	// finds in the header.
 	h := w.Header()
-	h.Del("Sec-WebSocket-Extensions")
-	h.Del("Sec-WebSocket-Protocol")
+	h.Del(headerExtensions)
+	h.Del(headerProtocol)
 	if c.subprotocol = selectSubprotocol(r, o.Subprotocols); c.subprotocol != "" {
-		h.Set("Sec-WebSocket-Protocol", c.subprotocol)
+		h.Set(headerProtocol, c.subprotocol)
 	}
 	up := &upgrade{ResponseWriter: w, conn: c}
 	lib, err := websocket.Accept(up, r, &websocket.AcceptOptions{
@@ -65,7 +71,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	}
 	lib.SetReadLimit(o.ReadLimit)
 	c.lib = library{lib}
-	c.compressed = strings.HasPrefix(h.Get("Sec-WebSocket-Extensions"), "permessage-deflate")
+	c.compressed = strings.HasPrefix(h.Get(headerExtensions), "permessage-deflate")
 	c.scan.limit, c.scan.compress = o.ReadLimit, c.compressed
 	c.out = newOutlet(c.raw, o, c.setBroken)
 	return c, nil
@@ -81,7 +87,7 @@ func compressionMode(on bool) websocket.CompressionMode {
 // selectSubprotocol returns the first of the server's that the client offers, compared byte for byte.
 func selectSubprotocol(r *http.Request, ours []string) string {
 	for _, p := range ours {
-		for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for _, line := range r.Header.Values(headerProtocol) {
 			for offer := range strings.SplitSeq(line, ",") {
 				if strings.TrimSpace(offer) == p && p != "" {
 					return p
@@ -115,7 +121,7 @@ type upgrade struct {
 // WriteHeader drops what belongs to an upgrade when there is none.
 func (u *upgrade) WriteHeader(status int) {
 	if status != http.StatusSwitchingProtocols {
-		u.Header().Del("Sec-WebSocket-Protocol")
+		u.Header().Del(headerProtocol)
 	}
 	u.ResponseWriter.WriteHeader(status)
 }
