@@ -159,7 +159,8 @@ func ExampleObserver() {
 	defer end()
 
 	knock(hub.Handler(stay), wshubtest.WithOrigin("https://evil.example"))
-	knock(hub.Handler(func(context.Context, *wshub.Session) error { return errors.New("no database") }))
+	failing := hub.Handler(func(context.Context, *wshub.Session) error { return errors.New("no database") })
+	wshubtest.Dial(&exampleClients, failing).ExpectClose(1011) // or Shutdown may come before the failure
 	ann := connect(hub, "ann")
 	for range 3 {
 		ann.client.SendText("one a minute is allowed")
