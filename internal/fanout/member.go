@@ -203,8 +203,10 @@ func (t *Topic) insert(m *Member, replay int) error {
 	}
 	t.countBlockLocked(m.rule, 1)
 	t.n.Add(1)
-	// Without a replay the first offset is the head now: every publisher that holds an earlier one has not returned.
-	if len(held) == 0 {
+	// Without a replay the first offset is the head now: every publisher that holds an earlier one has not returned. A
+	// replay that found nothing goes on from where it looked, or it would miss what the history has had since; of a topic
+	// without history there may be no frames from there on.
+	if replay == 0 || t.cfg.History == 0 {
 		from = t.log.Head()
 		m.cursor.Store(from)
 	}
