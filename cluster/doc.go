@@ -10,7 +10,7 @@
 //
 // Formally, for a Bus b and a subject s:
 //
-//   - When Subscribe of s has returned nil, every message on s that any connection to the broker takes in a call of
+//   - When Subscribe of s has returned nil, every message on s that another connection to the broker takes in a call of
 //     Publish that begins afterwards is offered to b, until Unsubscribe of s is called.
 //   - Of two messages on s that one connection has taken, in one call or in calls of which one returned before the other
 //     began, b receives the first before the second, or one of them, or none.
