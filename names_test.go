@@ -2,7 +2,6 @@ package wshub
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -47,98 +46,9 @@ func TestValidateName(t *testing.T) {
 	}
 }
 
-func TestEncodeName(t *testing.T) {
-	for in, want := range map[string]string{
-		"":        "",
-		"room-7":  "room-7",
-		"a_b":     "a__b",
-		"a.b":     "a_2Eb",
-		"a__2Eb":  "a____2Eb",
-		"_2E":     "__2E",
-		"*":       "_2A",
-		"é":       "_C3_A9",
-		"\x00\n ": "_00_0A_20",
-	} {
-		if got := encodeName(in); got != want {
-			t.Errorf("encodeName(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-// TestEncodeNameInjective has all short names over an alphabet that could
-// collide.
-func TestEncodeNameInjective(t *testing.T) {
-	alphabet := []string{"_", "2", "E", "e", ".", "-"}
-	names := []string{""}
-	from := make(map[string]string)
-	for range 5 {
-		var longer []string
-		for _, name := range names {
-			for _, c := range alphabet {
-				longer = append(longer, name+c)
-			}
-		}
-		for _, name := range longer {
-			token := encodeName(name)
-			if other, taken := from[token]; taken {
-				t.Fatalf("%q and %q are both %q", name, other, token)
-			}
-			from[token] = name
-		}
-		names = longer
-	}
-}
-
-func TestEncodeNameAllocs(t *testing.T) {
+func TestValidateNameAllocs(t *testing.T) {
 	name := strings.Repeat("room.", 20)
 	if n := testing.AllocsPerRun(100, func() { _ = validateName(name) }); n != 0 {
 		t.Errorf("validateName of a good name makes %v allocations", n)
 	}
-}
-
-// decodeName is the inverse that shows encodeName to be injective.
-func decodeName(token string) (string, bool) {
-	var b strings.Builder
-	for i := 0; i < len(token); i++ {
-		switch {
-		case token[i] != '_':
-			b.WriteByte(token[i])
-		case strings.HasPrefix(token[i:], "__"):
-			b.WriteByte('_')
-			i++
-		case len(token) < i+3:
-			return "", false
-		default:
-			c, err := strconv.ParseUint(token[i+1:i+3], 16, 8)
-			if err != nil {
-				return "", false
-			}
-			b.WriteByte(byte(c))
-			i += 2
-		}
-	}
-	return b.String(), true
-}
-
-const safeInName = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
-
-func FuzzEncodeName(f *testing.F) {
-	for _, s := range []string{"", "room-7", "a_b.c", "_", "__", "_2E", "😀", "\xff", "a..b", "room.*", ">", "\x00"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		token := encodeName(name)
-		if strings.ContainsFunc(token, func(r rune) bool { return !strings.ContainsRune(safeInName, r) }) {
-			t.Fatalf("encodeName(%q) = %q is not safe", name, token)
-		}
-		if back, ok := decodeName(token); !ok || back != name {
-			t.Fatalf("encodeName(%q) = %q, read back as %q", name, token, back)
-		}
-		if n := encodedLen(name); n != len(token) {
-			t.Fatalf("encodedLen(%q) = %d, want %d", name, n, len(token))
-		}
-		if err := validateName(name); err == nil && (name == "" || len(token) > maxName) {
-			t.Fatalf("validateName(%q) = nil, encoded %d bytes", name, len(token))
-		}
-	})
 }
