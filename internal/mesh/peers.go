@@ -11,10 +11,10 @@ type topicPeers struct{}
 func (p *peers) init(n *Node) {}
 
 // knows reports whether a node with this id is there. Any goroutine may call it.
-func (p *peers) knows(node string) bool { panic("not yet") }
+func (p *peers) knows(node string) bool { return false }
 
 // nodeOf returns the id of a node, "" while it has not said it. The loop calls it.
-func (p *peers) nodeOf(o Origin) string { panic("not yet") }
+func (p *peers) nodeOf(o Origin) string { return "" }
 
 func (n *Node) control(m *envelope, subject string) {}
 
