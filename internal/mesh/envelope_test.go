@@ -57,8 +57,14 @@ func TestEnvelopeRefused(t *testing.T) {
 		{"flag of later", ErrVersion, func(b []byte) []byte { b[3] |= 0x80; return b }},
 		{"origin 0", ErrMalformed, func(b []byte) []byte { clear(b[4:12]); return b }},
 		{"header alone", ErrMalformed, func(b []byte) []byte { return b[:fixedBytes] }},
-		{"no room for a signature", ErrMalformed, func(b []byte) []byte { b[3] |= flagSigned; return append(b[:fixedBytes], make([]byte, trailerBytes-1)...) }},
-		{"signature alone", ErrMalformed, func(b []byte) []byte { b[3] |= flagSigned; return append(b[:fixedBytes], make([]byte, trailerBytes)...) }},
+		{"no room for a signature", ErrMalformed, func(b []byte) []byte {
+			b[3] |= flagSigned
+			return append(b[:fixedBytes], make([]byte, trailerBytes-1)...)
+		}},
+		{"signature alone", ErrMalformed, func(b []byte) []byte {
+			b[3] |= flagSigned
+			return append(b[:fixedBytes], make([]byte, trailerBytes)...)
+		}},
 		{"endless number", ErrMalformed, func(b []byte) []byte { return append(b[:fixedBytes], bytes.Repeat([]byte{0xFF}, 30)...) }},
 		{"number of 65 bits", ErrMalformed, func(b []byte) []byte {
 			return append(b[:fixedBytes], 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2, 1)

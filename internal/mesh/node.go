@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	crand "crypto/rand"
@@ -59,9 +60,10 @@ type Node struct {
 	ctx    context.Context // ended when Close has no more time; all calls of the bus have it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // the loop, the sender, the keeper
-	close  struct {
-		sync.Once
-		err error
+	closed struct {
+		once atomic.Bool   // set by the first Close
+		done chan struct{} // closed when that is through; a Once would keep the others from waiting in fake time
+		err  error         // set before done is closed
 	}
 }
 
@@ -78,6 +80,7 @@ func New(c Config) *Node {
 		closing: make(chan struct{}),
 		said:    make(chan struct{}),
 	}
+	n.closed.done = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.out.init(n)
 	n.keep.init(n)
@@ -143,19 +146,22 @@ func (n *Node) isDown() bool {
 // ctx ended is no reason to leave a goroutine; a second call waits for the first. The error is the bus's, or ctx's cause
 // when something was left in the outbox. The Host must not call it.
 func (n *Node) Close(ctx context.Context) error {
-	n.close.Do(func() {
-		close(n.closing)
-		<-n.said
-		n.keep.close()
-		err := n.out.close(ctx)
-		n.cancel()
-		if e := n.bus.Close(); e != nil {
-			err = e
-		}
-		n.wg.Wait()
-		n.close.err = err
-	})
-	return n.close.err
+	if n.closed.once.Swap(true) {
+		<-n.closed.done
+		return n.closed.err
+	}
+	close(n.closing)
+	<-n.said
+	n.keep.close()
+	err := n.out.close(ctx)
+	n.cancel()
+	if e := n.bus.Close(); e != nil {
+		err = e
+	}
+	n.wg.Wait()
+	n.closed.err = err
+	close(n.closed.done)
+	return err
 }
 
 // loop reads the bus and does what is due, until Close. New starts it.
