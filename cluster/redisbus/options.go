@@ -1,0 +1,93 @@
+package redisbus
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Option changes how a [Bus] works.
+type Option func(*options) error
+
+type options struct {
+	prefix     string
+	sharded    bool
+	buffer     int
+	maxPayload int
+	ping       time.Duration
+}
+
+func newOptions(opts []Option) (options, error) {
+	o := options{buffer: 8192, maxPayload: 8 << 20, ping: time.Second}
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// Prefix is put in front of every subject to make the name of its channel, as it is: Prefix("shop.") makes "wshub.all"
+// the channel "shop.wshub.all". Applications that share a server need one each; all nodes of one have the same. It has
+// letters, digits and the bytes "_-.:", at most 128 of them. There is none by default.
+func Prefix(prefix string) Option {
+	return func(o *options) error {
+		if len(prefix) > 128 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:") != "" {
+			return fmt.Errorf("redisbus: prefix %.40q: want at most 128 letters, digits and _-.:", prefix)
+		}
+		o.prefix = prefix
+		return nil
+	}
+}
+
+// Sharded uses the sharded channels of Redis Cluster (SPUBLISH and SSUBSCRIBE, Redis 7): a message goes to the server that
+// owns its channel and to no other, where PUBLISH goes to all of them. All nodes have to use it, or none.
+//
+// Subjects are spread over 16 channels groups by their hash. A group has one hash tag, so that all its channels live in one
+// slot and can be subscribed together; the 16 slots are spread evenly, so up to 16 masters share the load. Each group has
+// a connection of its own: 16 connections and 32 goroutines for a bus, from the beginning. The bus is up while all
+// of them are. When a slot moves to another server its group's connection follows; what is published on it meanwhile
+// is lost, and the Publish that finds the slot moved returns an error that matches cluster.ErrDown.
+func Sharded() Option {
+	return func(o *options) error {
+		o.sharded = true
+		return nil
+	}
+}
+
+// Buffer is how many messages Receive holds for its reader, 8,192 by default. Those that come when it is full are dropped.
+// It bounds messages, not bytes.
+func Buffer(n int) Option {
+	return func(o *options) error {
+		if n < 1 {
+			return fmt.Errorf("redisbus: a buffer of %d messages: want at least 1", n)
+		}
+		o.buffer = n
+		return nil
+	}
+}
+
+// MaxPayload is how many bytes a message may have, 8 MiB by default; Publish of a larger one fails with
+// cluster.ErrTooLarge. Redis takes up to its proto-max-bulk-len (512 MB), but ends the connection of a subscriber for whom
+// more waits than its client-output-buffer-limit allows (32 MB): stay well below both.
+func MaxPayload(bytes int) Option {
+	return func(o *options) error {
+		if bytes < 1 || bytes > 512<<20 {
+			return fmt.Errorf("redisbus: a largest payload of %d bytes: want 1 to 512 MiB", bytes)
+		}
+		o.maxPayload = bytes
+		return nil
+	}
+}
+
+// Ping is how often a connection is asked for life, 1 s by default, at least 10 ms. A connection that says nothing for three
+// times as long is given up, so it has to be longer than a third of whatever the server may do in one go: a script, a fork.
+func Ping(interval time.Duration) Option {
+	return func(o *options) error {
+		if interval < 10*time.Millisecond {
+			return fmt.Errorf("redisbus: a ping each %v: want at least 10ms between", interval)
+		}
+		o.ping = interval
+		return nil
+	}
+}
