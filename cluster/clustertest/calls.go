@@ -13,7 +13,7 @@ import (
 )
 
 // A call whose context has ended says so. It publishes nothing, subscribes nevertheless, and hurts nobody.
-func (s *suite) context(t *testing.T) {
+func (s *suite) context(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x, y := s.subject("x"), s.subject("y")
 	b.subscribe(x)
@@ -52,7 +52,7 @@ func (s *suite) context(t *testing.T) {
 }
 
 // The channels are always the same.
-func (s *suite) channels(t *testing.T) {
+func (s *suite) channels(t testing.TB) {
 	p := s.peer(t)
 	receive, status := p.Receive(), p.Status()
 	if receive == nil || status == nil {
@@ -72,7 +72,7 @@ func (s *suite) channels(t *testing.T) {
 }
 
 // Close ends the channels, and all calls; a second one returns as the first did.
-func (s *suite) close(t *testing.T) {
+func (s *suite) close(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x := s.subject("x")
 	b.subscribe(x)
@@ -86,18 +86,25 @@ func (s *suite) close(t *testing.T) {
 		}
 	}()
 	var first, second error
-	b.soon("Close", func() { first = b.Close() })
+	b.soon("Close", func() error {
+		first = b.Close()
+		return nil
+	})
 	s.within(t, "Receive is closed", reads)
-	b.soon("a second Close", func() { second = b.Close() })
+	b.soon("a second Close", func() error {
+		second = b.Close()
+		return nil
+	})
 	if fmt.Sprint(first) != fmt.Sprint(second) {
 		t.Errorf("the first Close: %v, the second: %v", first, second)
 	}
 
 	var last cluster.Status
-	b.soon("Status is closed: a reader of it", func() {
+	b.soon("Status is closed: a reader of it", func() error {
 		for st := range b.Status() {
 			last = st
 		}
+		return nil
 	})
 	if last.State != cluster.StateClosed {
 		t.Errorf("the last state is %v, want closed", last.State)
@@ -114,98 +121,113 @@ func (p *peer) closed() {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, ctx := range []context.Context{context.Background(), ended} {
-		p.soon("a call after Close", func() {
+		p.soon("a call after Close", func() error {
+			var errs []error
 			if n, err := p.Publish(ctx, message(x, "1")); n != 0 || !errors.Is(err, cluster.ErrClosed) {
-				p.t.Errorf("publish after Close: %d, %v, want 0 and ErrClosed", n, err)
+				errs = append(errs, fmt.Errorf("publish after Close: %d, %v, want 0 and ErrClosed", n, err))
 			}
 			if err := p.Subscribe(ctx, x); !errors.Is(err, cluster.ErrClosed) {
-				p.t.Errorf("subscribe after Close: %v, want ErrClosed", err)
+				errs = append(errs, fmt.Errorf("subscribe after Close: %v, want ErrClosed", err))
 			}
 			if err := p.Unsubscribe(ctx, x); !errors.Is(err, cluster.ErrClosed) {
-				p.t.Errorf("unsubscribe after Close: %v, want ErrClosed", err)
+				errs = append(errs, fmt.Errorf("unsubscribe after Close: %v, want ErrClosed", err))
 			}
+			return errors.Join(errs...)
 		})
 	}
 }
 
 // Close may come while anything else goes on, and several times at once.
-func (s *suite) concurrentClose(t *testing.T) {
+func (s *suite) concurrentClose(t testing.TB) {
 	for round := range 10 {
-		a, b := s.peer(t), s.peer(t)
-		var calls, reads sync.WaitGroup
-		loop := func(do func(chance *rand.Rand) error) {
-			seed := rand.NewPCG(uint64(round), 1)
-			calls.Go(func() {
-				chance := rand.New(seed)
-				for {
-					if err := do(chance); errors.Is(err, cluster.ErrClosed) {
-						return
-					} else if err != nil {
-						t.Errorf("a call before Close: %v", err)
-						return
-					}
-				}
-			})
+		s.closeAmid(t, round)
+	}
+}
+
+func (s *suite) closeAmid(t testing.TB, round int) {
+	a, b := s.peer(t), s.peer(t)
+	var calls, readers, others sync.WaitGroup // all end when b is closed
+	failed := make(chan error, 1)             // the first failure of a call
+	fail := func(err error) {
+		select {
+		case failed <- err:
+		default:
 		}
-		name := func(chance *rand.Rand) string { return s.subject(fmt.Sprint(chance.IntN(20))) }
-		for range 2 {
-			loop(func(chance *rand.Rand) error {
-				_, err := b.try(message(name(chance), "1"), message(name(chance), "2"))
-				return err
-			})
-			loop(func(chance *rand.Rand) error {
-				ctx, cancel := b.ctx()
-				defer cancel()
-				return b.Subscribe(ctx, name(chance), name(chance))
-			})
-			loop(func(chance *rand.Rand) error {
-				ctx, cancel := b.ctx()
-				defer cancel()
-				return b.Unsubscribe(ctx, name(chance))
-			})
-			reads.Go(func() {
-				for range b.Receive() {
-				}
-			})
-		}
-		heard := make(chan struct{})
-		reads.Go(func() {
-			for range b.Status() {
+	}
+	loop := func(number uint64, do func(subject func() string) error) {
+		chance := rand.New(rand.NewPCG(uint64(round), number))
+		subject := func() string { return s.subject(fmt.Sprint(chance.IntN(20))) }
+		calls.Go(func() {
+			err := do(subject)
+			for ; err == nil; err = do(subject) {
+			}
+			if !errors.Is(err, cluster.ErrClosed) {
+				fail(fmt.Errorf("a call before Close: %w", err))
 			}
 		})
-		calls.Go(func() { // others publish to it meanwhile
-			for {
-				select {
-				case <-heard:
-					return
-				default:
-				}
-				if _, err := a.try(message(s.subject(fmt.Sprint(round)), "1")); err != nil {
-					t.Errorf("another bus publishes meanwhile: %v", err)
-					return
-				}
+	}
+	for i := range uint64(2) {
+		loop(10+i, func(subject func() string) error {
+			_, err := b.try(message(subject(), "1"), message(subject(), "2"))
+			return err
+		})
+		loop(20+i, func(subject func() string) error {
+			ctx, cancel := b.ctx()
+			defer cancel()
+			return b.Subscribe(ctx, subject(), subject())
+		})
+		loop(30+i, func(subject func() string) error {
+			ctx, cancel := b.ctx()
+			defer cancel()
+			return b.Unsubscribe(ctx, subject())
+		})
+		readers.Go(func() {
+			for range b.Receive() {
 			}
 		})
-		for range round {
-			a.send(s.subject("x"), "so that time passes")
+	}
+	readers.Go(func() {
+		for range b.Status() {
 		}
-		for range 3 {
-			calls.Go(func() { b.Close() })
+	})
+	stop, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	others.Go(func() { // another bus publishes to it meanwhile
+		for i := 0; stop.Err() == nil; i++ {
+			if _, err := a.try(message(s.subject(fmt.Sprint(i%20)), "1")); err != nil && stop.Err() == nil {
+				fail(fmt.Errorf("another bus publishes meanwhile: %w", err))
+				return
+			}
 		}
-		b.shut()
-		close(heard)
-		b.soon("with Close each call", calls.Wait)
-		b.soon("with Close each reader", reads.Wait)
-		b.closed()
-		if t.Failed() {
-			return
+	})
+	for range round {
+		a.send(s.subject("x"), "so that time passes")
+	}
+	for range 3 {
+		calls.Go(func() { b.Close() })
+	}
+	b.shut()
+	all := func(g *sync.WaitGroup) func() error {
+		return func() error {
+			g.Wait()
+			return nil
 		}
+	}
+	b.soon("with Close each call", all(&calls))
+	b.soon("with Close each reader", all(&readers))
+	cancel()
+	b.soon("the call of another bus", all(&others))
+	b.closed()
+	select {
+	case err := <-failed:
+		t.Error(err)
+	default:
 	}
 }
 
 // A reader that does not read loses messages, and is told how many. Others lose none, the publisher does not wait, and
 // when it reads again it hears what comes.
-func (s *suite) slow(t *testing.T) {
+func (s *suite) slow(t testing.TB) {
 	if s.Queue == 0 {
 		t.Skip("Config has no Queue")
 	}

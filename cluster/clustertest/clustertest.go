@@ -72,7 +72,7 @@ func Run(t *testing.T, c Config) {
 var tests = []struct {
 	name   string
 	breaks bool // needs Break and Restore
-	run    func(*suite, *testing.T)
+	run    func(*suite, testing.TB)
 }{
 	{"Delivery", false, (*suite).delivery},
 	{"Fan", false, (*suite).fan},

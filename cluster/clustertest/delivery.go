@@ -12,10 +12,9 @@ import (
 )
 
 // What one bus publishes, another one that has subscribed receives, once it has.
-func (s *suite) delivery(t *testing.T) {
+func (s *suite) delivery(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x := s.subject("x")
-	a.send(x, "nobody listens")
 	b.subscribe(x)
 	a.send(x, "1", "2", "3")
 	b.expect(x, "1", "2", "3")
@@ -24,7 +23,7 @@ func (s *suite) delivery(t *testing.T) {
 }
 
 // Each of several subscribers receives it, and whoever subscribes later what comes later.
-func (s *suite) fan(t *testing.T) {
+func (s *suite) fan(t testing.TB) {
 	p := s.peers(t, 5)
 	x := s.subject("x")
 	for i, b := range p {
@@ -43,7 +42,7 @@ func (s *suite) fan(t *testing.T) {
 }
 
 // A bus that has subscribed to what it publishes hears it once, in order, or not at all.
-func (s *suite) self(t *testing.T) {
+func (s *suite) self(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x := s.subject("x")
 	a.subscribe(x)
@@ -66,7 +65,7 @@ func (s *suite) self(t *testing.T) {
 }
 
 // Data is any bytes, also none.
-func (s *suite) data(t *testing.T) {
+func (s *suite) data(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x := s.subject("x")
 	b.subscribe(x)
@@ -84,7 +83,7 @@ func (s *suite) data(t *testing.T) {
 }
 
 // The bytes are the publisher's when Publish returns, and each receiver has its own.
-func (s *suite) ownership(t *testing.T) {
+func (s *suite) ownership(t testing.TB) {
 	a, b, c := s.peer(t), s.peer(t), s.peer(t)
 	x := s.subject("x")
 	b.subscribe(x)
@@ -116,7 +115,7 @@ func fill(data []byte, with byte) {
 }
 
 // One call takes many messages, for several subjects, and n tells how far it came.
-func (s *suite) batch(t *testing.T) {
+func (s *suite) batch(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	subjects := []string{s.subject("x"), s.subject("y"), s.subject("z")}
 	b.subscribe(subjects...)
@@ -144,7 +143,7 @@ func (s *suite) batch(t *testing.T) {
 }
 
 // Whatever else goes on, one publisher's messages on one subject keep their order, and each arrives once.
-func (s *suite) order(t *testing.T) {
+func (s *suite) order(t testing.TB) {
 	const publishers, each = 4, 2 // buses, and goroutines of one bus
 	from, to := s.peers(t, publishers), s.peers(t, 2)
 	x := s.subject("x")
@@ -194,7 +193,7 @@ func (s *suite) order(t *testing.T) {
 }
 
 // Large data arrives unchanged, between small.
-func (s *suite) large(t *testing.T) {
+func (s *suite) large(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x := s.subject("x")
 	b.subscribe(x)
@@ -215,7 +214,7 @@ func (s *suite) large(t *testing.T) {
 }
 
 // Too large a message is refused alone, and hurts nobody.
-func (s *suite) tooLarge(t *testing.T) {
+func (s *suite) tooLarge(t testing.TB) {
 	if s.MaxPayload == 0 {
 		t.Skip("Config has no MaxPayload")
 	}

@@ -8,17 +8,17 @@ import (
 )
 
 // A bus that is closed leaves no goroutine.
-func (s *suite) leak(t *testing.T) {
+func (s *suite) leak(t testing.TB) {
 	s.leaves(t, func() func() { return func() {} })
 }
 
 // Nor does one that is closed while the broker is away.
-func (s *suite) leakDown(t *testing.T) {
+func (s *suite) leakDown(t testing.TB) {
 	s.leaves(t, func() func() { return s.broken(t) })
 }
 
 // leaves uses buses, closes them after calling before, and wants their goroutines to be gone after what before returned.
-func (s *suite) leaves(t *testing.T, before func() (after func())) {
+func (s *suite) leaves(t testing.TB, before func() (after func())) {
 	use := func(n int) {
 		p := s.peers(t, n)
 		for i, b := range p {

@@ -2,6 +2,7 @@ package clustertest_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/cluster/clustertest"
@@ -15,6 +16,8 @@ func TestMemory(t *testing.T) {
 	}{
 		{"exact", nil, cluster.Faults{}},
 		{"echo", []cluster.MemoryOption{cluster.WithEcho()}, cluster.Faults{}},
+		// Messages take their time, and those of different subjects and publishers overtake each other.
+		{"delayed", nil, cluster.Faults{MaxDelay: time.Millisecond}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := cluster.NewMemory(append(test.options, cluster.WithQueue(400), cluster.WithMaxPayload(300<<10))...)

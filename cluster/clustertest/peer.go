@@ -27,12 +27,12 @@ func (s *suite) subject(name string) string { return fmt.Sprintf("%s.%d.%s", s.t
 type peer struct {
 	cluster.Bus
 	s    *suite
-	t    *testing.T
+	t    testing.TB
 	lost uint64 // told by the states that were read
 }
 
 // peer connects, waits until the bus is up, and closes it with the test.
-func (s *suite) peer(t *testing.T) *peer {
+func (s *suite) peer(t testing.TB) *peer {
 	t.Helper()
 	p := &peer{Bus: s.New(t), s: s, t: t}
 	t.Cleanup(func() { p.shut() })
@@ -41,7 +41,7 @@ func (s *suite) peer(t *testing.T) *peer {
 }
 
 // peers connects n times.
-func (s *suite) peers(t *testing.T, n int) []*peer {
+func (s *suite) peers(t testing.TB, n int) []*peer {
 	t.Helper()
 	var all []*peer
 	for range n {
@@ -53,19 +53,30 @@ func (s *suite) peers(t *testing.T, n int) []*peer {
 // shut closes the bus and wants that to end.
 func (p *peer) shut() {
 	p.t.Helper()
-	p.soon("Close", func() { p.Close() })
+	p.soon("Close", func() error {
+		p.Close()
+		return nil
+	})
 }
 
-// soon wants f to return in time. f runs on a goroutine of its own.
-func (p *peer) soon(what string, f func()) {
+// soon wants f to return in time, without an error. f runs on a goroutine of its own, which may outlive the test if the
+// bus hangs: it must not use t.
+func (p *peer) soon(what string, f func() error) {
 	p.t.Helper()
 	done := make(chan struct{})
-	go func() { defer close(done); f() }() // owned by this call, which fails when it does not end
+	var err error
+	go func() { // owned by this call, which fails when it does not end
+		defer close(done)
+		err = f()
+	}()
 	p.s.within(p.t, what+" returns", done)
+	if err != nil {
+		p.t.Error(err)
+	}
 }
 
 // within waits until a channel is closed.
-func (s *suite) within(t *testing.T, what string, done <-chan struct{}) {
+func (s *suite) within(t testing.TB, what string, done <-chan struct{}) {
 	t.Helper()
 	timer := time.NewTimer(s.Timeout)
 	defer timer.Stop()

@@ -10,7 +10,7 @@ import (
 )
 
 // Nobody receives a subject that is only similar to one's own.
-func (s *suite) isolation(t *testing.T) {
+func (s *suite) isolation(t testing.TB) {
 	var subjects []string
 	for _, name := range []string{"a", "a.b", "a.b.c", "a.a", "b.a", "ab", "A", "a-b", "a_b", "a0", "b"} {
 		subjects = append(subjects, s.subject(name))
@@ -40,7 +40,7 @@ var badSubjects = []string{
 }
 
 // A bad subject is refused, with all of its call, and hurts nobody.
-func (s *suite) badSubject(t *testing.T) {
+func (s *suite) badSubject(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x, y := s.subject("x"), s.subject("y")
 	b.subscribe(x)
@@ -64,7 +64,7 @@ func (s *suite) badSubject(t *testing.T) {
 }
 
 // The longest subjects are told apart by their last byte.
-func (s *suite) longSubject(t *testing.T) {
+func (s *suite) longSubject(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x := s.subject("")
 	x += strings.Repeat("x", cluster.MaxSubject-len(x)-1)
@@ -77,7 +77,7 @@ func (s *suite) longSubject(t *testing.T) {
 }
 
 // Thousands of subjects are subscribed in batches, each is received, and they are given up in batches.
-func (s *suite) manySubjects(t *testing.T) {
+func (s *suite) manySubjects(t testing.TB) {
 	const count, step = 10_000, 500
 	a, b := s.peer(t), s.peer(t)
 	var subjects []string
@@ -88,21 +88,7 @@ func (s *suite) manySubjects(t *testing.T) {
 		b.subscribe(subjects[from : from+step]...)
 	}
 	for from := 0; from < count; from += s.window {
-		some := subjects[from:min(from+s.window, count)]
-		var batch []cluster.Message
-		missing := map[string]bool{}
-		for _, subject := range some {
-			batch = append(batch, message(subject, subject))
-			missing[subject] = true
-		}
-		a.publish(batch...)
-		for range some {
-			m := b.next()
-			if !missing[m.Subject] || string(m.Data) != m.Subject {
-				t.Fatalf("received %s: it was not published now, or came before", show(m))
-			}
-			delete(missing, m.Subject)
-		}
+		b.all(a, subjects[from:min(from+s.window, count)])
 	}
 	kept := subjects[count-1]
 	for from := 0; from < count-1; from += step {
@@ -111,6 +97,25 @@ func (s *suite) manySubjects(t *testing.T) {
 	b.silent(a, kept, subjects[0], subjects[count/2], subjects[count-2])
 	a.send(kept, "kept")
 	b.expect(kept, "kept")
+}
+
+// all publishes a message on each of the subjects and wants p to receive each once, in any order.
+func (p *peer) all(from *peer, subjects []string) {
+	p.t.Helper()
+	var batch []cluster.Message
+	missing := map[string]bool{}
+	for _, subject := range subjects {
+		batch = append(batch, message(subject, subject))
+		missing[subject] = true
+	}
+	from.publish(batch...)
+	for range subjects {
+		m := p.next()
+		if !missing[m.Subject] || string(m.Data) != m.Subject {
+			p.t.Fatalf("received %s: it was not published now, or came before", show(m))
+		}
+		delete(missing, m.Subject)
+	}
 }
 
 // silent waits until p receives nothing of the silent subjects, which it has unsubscribed: nothing comes before a message
@@ -135,7 +140,7 @@ func (p *peer) silent(from *peer, heard string, silent ...string) {
 }
 
 // Who subscribes twice, in one call, two calls or many at once, receives once; and has unsubscribed after one call.
-func (s *suite) doubleSubscribe(t *testing.T) {
+func (s *suite) doubleSubscribe(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	x, y := s.subject("x"), s.subject("y")
 	b.subscribe(x, y, x)
@@ -162,7 +167,7 @@ func (s *suite) doubleSubscribe(t *testing.T) {
 }
 
 // What was unsubscribed comes no more, and comes again when it is subscribed again.
-func (s *suite) unsubscribe(t *testing.T) {
+func (s *suite) unsubscribe(t testing.TB) {
 	a, b, c := s.peer(t), s.peer(t), s.peer(t)
 	x, y, never := s.subject("x"), s.subject("y"), s.subject("never")
 	b.subscribe(x, y)
@@ -198,7 +203,7 @@ func (s *suite) unsubscribe(t *testing.T) {
 }
 
 // Calls without anything in them do nothing.
-func (s *suite) nothing(t *testing.T) {
+func (s *suite) nothing(t testing.TB) {
 	a, b := s.peer(t), s.peer(t)
 	ctx, cancel := a.ctx()
 	defer cancel()
