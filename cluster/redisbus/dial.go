@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -13,9 +15,9 @@ type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error
 // channels again in one command, without telling. A link makes its own, so it lends its dialer for the first only.
 type once struct {
 	mu     sync.Mutex
-	dialed bool     // guarded by mu
-	closed bool     // guarded by mu
-	conn   net.Conn // guarded by mu
+	dialed bool   // guarded by mu
+	closed bool   // guarded by mu
+	conn   *heard // guarded by mu
 }
 
 type onceKey struct{}
@@ -30,10 +32,11 @@ func (o *once) dial(ctx context.Context, network, addr string, dial dialFunc) (n
 	if again {
 		return nil, errDialed
 	}
-	conn, err := dial(ctx, network, addr)
+	made, err := dial(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
+	conn := &heard{Conn: made}
 	o.mu.Lock()
 	closed := o.closed
 	o.conn = conn
@@ -54,6 +57,39 @@ func (o *once) close() {
 	if conn != nil && first {
 		conn.Close()
 	}
+}
+
+// listen has the connection, which is made, give up when it has heard nothing for so long.
+func (o *once) listen(limit time.Duration) {
+	o.mu.Lock()
+	conn := o.conn
+	o.mu.Unlock()
+	conn.limit.Store(int64(limit))
+}
+
+// heard is a connection of which each read has to bring something within a limit. go-redis has a deadline for a whole
+// message: a large one over a slow line would look like silence, and a small one cost a deadline each.
+type heard struct {
+	net.Conn
+	limit atomic.Int64 // a time.Duration; 0: what SetReadDeadline says
+}
+
+// Read reads, and fails with a timeout when nothing comes within the limit.
+func (h *heard) Read(p []byte) (int, error) {
+	if limit := h.limit.Load(); limit > 0 {
+		if err := h.Conn.SetReadDeadline(time.Now().Add(time.Duration(limit))); err != nil {
+			return 0, err
+		}
+	}
+	return h.Conn.Read(p)
+}
+
+// SetReadDeadline sets a deadline while there is no limit.
+func (h *heard) SetReadDeadline(t time.Time) error {
+	if h.limit.Load() > 0 {
+		return nil
+	}
+	return h.Conn.SetReadDeadline(t)
 }
 
 // lend makes a dialer one that a link can use once.

@@ -27,6 +27,8 @@ const patience = 20 * time.Second
 type server struct {
 	t    testing.TB
 	port int
+	dir  string
+	conf string // a file, for a sentinel
 	args []string
 	cmd  *exec.Cmd
 	log  lockedBuffer
@@ -36,13 +38,24 @@ type server struct {
 // it.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
+	return startProcess(t, &server{args: append([]string{"--save", "", "--appendonly", "no"}, args...)})
+}
+
+// startSentinel starts a sentinel likewise.
+func startSentinel(t testing.TB, conf string) *server {
+	t.Helper()
+	return startProcess(t, &server{conf: conf, args: []string{"--sentinel"}})
+}
+
+func startProcess(t testing.TB, s *server) *server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("WSHUB_REQUIRE_BROKERS") == "1" {
 			t.Fatal("redis-server is required: ", err)
 		}
 		t.Skip(err)
 	}
-	s := &server{t: t, port: freePort(t), args: args}
+	s.t, s.port, s.dir = t, freePort(t), t.TempDir()
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -74,7 +87,11 @@ func (s *server) url() string  { return "redis://" + s.addr() }
 // start starts the process and waits until it answers.
 func (s *server) start() {
 	s.t.Helper()
-	args := append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir}
+	if s.conf != "" {
+		args = append([]string{s.conf}, args...)
+	}
+	args = append(args, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {

@@ -97,6 +97,7 @@ func (l *link) session() time.Duration {
 		return 0
 	}
 	began := time.Now()
+	dial.listen(silence * l.bus.ping)
 	l.interest.connected()
 	l.lose.Store(&lose)
 	l.trying.Do(func() { close(l.tried) })
@@ -193,11 +194,10 @@ func (l *link) down(cause error, away bool) {
 
 // read hears the connection until that fails.
 func (l *link) read(ctx context.Context, ps *redis.PubSub) error {
-	limit := silence * l.bus.ping
 	for {
-		heard, err := ps.ReceiveTimeout(ctx, limit)
+		heard, err := ps.Receive(ctx)
 		if timeout(err) {
-			return fmt.Errorf("nothing heard for %v: %w", limit, err)
+			return fmt.Errorf("nothing heard for %v: %w", silence*l.bus.ping, err)
 		}
 		if err != nil {
 			return err

@@ -43,11 +43,12 @@ func Prefix(prefix string) Option {
 // Sharded uses the sharded channels of Redis Cluster (SPUBLISH and SSUBSCRIBE, Redis 7): a message goes to the server that
 // owns its channel and to no other, where PUBLISH goes to all of them. All nodes have to use it, or none.
 //
-// Subjects are spread over 16 channels groups by their hash. A group has one hash tag, so that all its channels live in one
-// slot and can be subscribed together; the 16 slots are spread evenly, so up to 16 masters share the load. Each group has
-// a connection of its own: 16 connections and 32 goroutines for a bus, from the beginning. The bus is up while all
-// of them are. When a slot moves to another server its group's connection follows; what is published on it meanwhile
-// is lost, and the Publish that finds the slot moved returns an error that matches cluster.ErrDown.
+// Subjects are spread over 16 lanes by their hash. The channels of a lane have one hash tag: they live in one slot, on one
+// server, and are subscribed to together. The 16 slots are spread evenly, so up to 16 masters share the load. Each lane has a
+// connection of its own, from the beginning: 16 connections and 32 goroutines for a bus. A connection for each server would
+// be fewer, but then one that moves would have to be told from one that stays. The bus is up while all lanes are; a lane
+// whose server is gone fails alone. When a slot moves to another server its lane follows within a second or so; what is
+// published on it meanwhile is lost, and the Publish that finds it moved returns an error that matches cluster.ErrDown.
 func Sharded() Option {
 	return func(o *options) error {
 		o.sharded = true
@@ -81,7 +82,7 @@ func MaxPayload(bytes int) Option {
 }
 
 // Ping is how often a connection is asked for life, 1 s by default, at least 10 ms. A connection that says nothing for three
-// times as long is given up, so it has to be longer than a third of whatever the server may do in one go: a script, a fork.
+// times as long is given up, which has to be longer than whatever the server may do in one go: a script, a fork.
 func Ping(interval time.Duration) Option {
 	return func(o *options) error {
 		if interval < 10*time.Millisecond {

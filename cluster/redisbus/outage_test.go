@@ -79,8 +79,8 @@ func back(t testing.TB, b *Bus, began time.Time) time.Duration {
 	return time.Since(began)
 }
 
-// heard publishes on subjects and fails the test unless they are received, in order.
-func heard(t testing.TB, from, to *Bus, subjects ...string) {
+// hears publishes on subjects and fails the test unless they are received, in order.
+func hears(t testing.TB, from, to *Bus, subjects ...string) {
 	t.Helper()
 	for {
 		select {
@@ -135,8 +135,8 @@ func TestKilled(t *testing.T) {
 		}
 		la.end()
 		lb.end()
-		heard(t, b, a, many[0], many[499], many[500], many[4999])
-		heard(t, a, b, "load")
+		hears(t, b, a, many[0], many[499], many[500], many[4999])
+		hears(t, a, b, "load")
 	}
 	for _, bus := range []*Bus{a, b} {
 		if err := bus.Close(); err != nil {
@@ -162,7 +162,7 @@ func TestConnectionKilled(t *testing.T) {
 		// Publishing has other connections.
 		publish(t, b, message("wshub.t.0", "meanwhile"))
 		state(t, b, cluster.StateUp)
-		heard(t, b, b, subjects(2000)[1999])
+		hears(t, b, b, subjects(2000)[1999])
 	}
 }
 
@@ -194,7 +194,7 @@ func TestSilence(t *testing.T) {
 		t.Errorf("back after %v", took)
 	}
 	l.end()
-	heard(t, b, b, "s")
+	hears(t, b, b, "s")
 }
 
 // With keys of thousands of subjects: a hundred thousand are there again within seconds.
@@ -214,5 +214,5 @@ func TestManyBack(t *testing.T) {
 	if took > 5*time.Second {
 		t.Errorf("back after %v", took)
 	}
-	heard(t, b, b, many[0], many[50_000], many[99_999])
+	hears(t, b, b, many[0], many[50_000], many[99_999])
 }

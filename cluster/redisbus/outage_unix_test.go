@@ -45,7 +45,7 @@ func TestStopped(t *testing.T) {
 	if took := back(t, b, began); took > 5*time.Second {
 		t.Errorf("back after %v", took)
 	}
-	heard(t, b, b, "s", "t")
+	hears(t, b, b, "s", "t")
 }
 
 // Close does not wait for a server that does not answer.

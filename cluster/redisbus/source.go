@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,6 +99,8 @@ func newSource(o *redis.Options) *source {
 
 func newClusterSource(o *redis.ClusterOptions) *source {
 	s := &source{publishers: make(map[string]*publisher)}
+	o.Addrs = slices.Clone(o.Addrs)
+	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false // links go to masters
 	made := o.NewClient
 	if made == nil {
 		made = redis.NewClient
