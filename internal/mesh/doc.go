@@ -10,10 +10,28 @@
 // # Values
 //
 // What a node publishes on a topic is numbered from 1 within an epoch, which begins with the [Topic]. A number is given
-// under the lock under which the message enters the outbox, so that the bus gets them in order. Whoever hears them keeps
-// the last number of each origin: one that is not greater is a repeat and skipped, one that leaves some out is a gap,
-// which [Host.Gap] is told before the value is handed on. Heartbeats tell the last numbers, so that a gap at the end is
-// found too. A gap is told once, and what arrives late is skipped.
+// under the lock under which the message enters the outbox, so that the bus gets them in order. What does not leave has
+// used its number. Whoever hears them keeps the last number of each origin: one that is not greater is a repeat and
+// skipped, one that leaves some out is a gap, which [Host.Gap] is told before the value is handed on. A gap is told once,
+// and what arrives late is skipped.
+//
+// What was heard first of an origin, after the bus has begun to listen, is where it begins: nothing before is missing. A
+// later epoch begins at 1. Heartbeats tell the last numbers, so that a gap at the end is found too. They come on another
+// subject, and no bus keeps the order of two: a heartbeat may overtake the values that it tells of, so that what it shows
+// to be missing is told a second later, unless it has come. For the same reason one that arrives within a second of the
+// subscription says nothing of where an origin begins. Less formally: values in order for each origin, none twice, and
+// what is missing is told in its place.
+//
+// The numbers of an origin are kept for ten minutes after it was last heard of, so that a node that was cut off and comes
+// back is told what it has missed, and as long as the topic is listened to.
+//
+// # Messages
+//
+// All of it travels in one envelope, see envelope: at most 57 bytes and the payload, and 24 more with a signature. What a
+// node has itself sent it skips. With keys each envelope carries an HMAC of its subject and all of its bytes, and a
+// sequence number of its process; whoever hears it checks that, that it is less than 30 s from its own clock, and that it
+// was not seen before. So a message can be neither made, changed, moved to another subject, nor sent again by somebody
+// without a key; it can be withheld, and read.
 //
 // # Other nodes
 //
@@ -25,7 +43,8 @@
 // # Who owns what
 //
 // The loop is one goroutine: it reads the bus, does whatever is due (heartbeats, evictions), and calls the Host; it never
-// waits for anything but the next of these. The sender runs while the outbox has something. The keeper of interest runs
-// while subjects are to be added or taken away. All of them belong to the Node and have ended when Close returns. Methods
+// waits for anything but the next of these. The sender runs while the outbox, which is bounded, has something, and
+// waits for the bus. The keeper of interest does the same for subjects that are to be added or taken away; those that
+// nobody wants any more stay for 5 s, so that a page that is loaded again costs nothing. All of them belong to the Node and have ended when Close returns. Methods
 // of Host and TopicHost are called with no lock of this package held, by the loop alone unless said otherwise.
 package mesh

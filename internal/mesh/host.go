@@ -69,6 +69,6 @@ type Value struct {
 
 // TopicHost is one topic of the hub.
 type TopicHost interface {
-	Receive(v Value) // in order for each origin; must not wait
+	Receive(v Value) // in order for each origin; must not wait. Once more after Unwant, it may be
 	Len() int        // members here
 }

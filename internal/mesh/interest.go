@@ -71,6 +71,19 @@ func (n *Node) unwant(subject string)             { n.keep.unwant(subject, nil) 
 func (k *keeper) want(subject string, t *Topic, user string, ready func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.wantLocked(subject, t, user, ready)
+}
+
+// wantAlways wants what every node does, in one call of the bus; the loop calls ready once the bus has it.
+func (k *keeper) wantAlways(ready func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wantLocked(subjectControl, nil, "", nil)
+	k.wantLocked(k.n.subject, nil, "", nil)
+	k.wantLocked(k.n.everyone.subject, k.n.everyone, "", ready)
+}
+
+func (k *keeper) wantLocked(subject string, t *Topic, user string, ready func()) {
 	if k.closed {
 		return
 	}

@@ -47,6 +47,7 @@ type Node struct {
 	// Written by the loop.
 	in       envelope // what is being received
 	verifier verifier
+	numbers  numbers
 	sources  sources
 	failures failures
 
@@ -83,6 +84,7 @@ func New(c Config) *Node {
 	n.closed.done = make(chan struct{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.out.init(n)
+	n.numbers.init()
 	n.keep.init(n)
 	n.verifier.init(c.Keys)
 	n.sources.init()
@@ -97,10 +99,7 @@ func New(c Config) *Node {
 		first = &s
 	default:
 	}
-	// The keeper has them in one batch; hello comes with the last.
-	n.want(subjectControl, nil)
-	n.want(n.subject, nil)
-	n.keep.want(n.everyone.subject, n.everyone, "", n.hello)
+	n.keep.wantAlways(n.hello)
 	n.wg.Add(1)
 	go n.loop(first)
 	return n
@@ -182,6 +181,7 @@ func (n *Node) loop(first *cluster.Status) {
 				continue
 			}
 			n.receive(m)
+			n.receiveMore(received)
 		case s, ok := <-status:
 			if !ok {
 				status = nil
@@ -223,6 +223,22 @@ func (n *Node) status(s cluster.Status) {
 	n.host.Bus(s)
 	if s.State == cluster.StateUp {
 		n.keep.retry()
+	}
+}
+
+// receiveMore takes messages that wait already, a few only: there are other things to do. A select of one case is quicker than
+// the loop's.
+func (n *Node) receiveMore(received <-chan cluster.Message) {
+	for range 64 {
+		select {
+		case m, ok := <-received:
+			if !ok {
+				return // the loop sees it too
+			}
+			n.receive(m)
+		default:
+			return
+		}
 	}
 }
 

@@ -16,8 +16,7 @@ const (
 	maxWaiting      = 8192     // messages in the outbox
 	maxWaitingBytes = 16 << 20 // and their bytes
 	publishTimeout  = 5 * time.Second
-	recentFor       = 2 * time.Minute // how long allNumbers tells a topic
-	keptWaiting     = 1024            // room for messages that an idle outbox keeps
+	keptWaiting     = 1024 // room for messages that an idle outbox keeps
 )
 
 // outbox is what waits for the bus. The sender, one goroutine that is there while something waits, publishes all of it in
@@ -36,8 +35,7 @@ type outbox struct {
 	closed  bool              // nothing enters any more; guarded by mu
 	idle    chan struct{}     // when not nil, closed as the sender ends; guarded by mu
 
-	fresh  []*Topic          // published to since the last takeNumbers; guarded by mu
-	recent map[string]recent // published to in the last recentFor; guarded by mu
+	fresh []*Topic // published to since the last takeNumbers; guarded by mu
 
 	failed int   // messages whose failure was not told; guarded by mu
 	cause  error // of the last of them; guarded by mu
@@ -51,22 +49,9 @@ type sure struct {
 	done  chan<- error // has room for it
 }
 
-// recent is the last number of a topic, as of at.
-type recent struct {
-	epoch, number uint64
-	at            time.Time
-}
-
-// lastNumber is the last number that was given on a topic; name "" is everyone.
-type lastNumber struct {
-	name          string
-	epoch, number uint64
-}
-
 func (o *outbox) init(n *Node) {
 	o.n = n
 	o.send = o.sender
-	o.recent = make(map[string]recent)
 	o.signer.init(n.config.Keys)
 }
 
@@ -246,50 +231,6 @@ func (o *outbox) close(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// takeNumbers returns the last numbers of the topics that were published to since the last call. What is posted after it is
-// behind those messages in the outbox. The loop calls it.
-func (n *Node) takeNumbers() []lastNumber {
-	o := &n.out
-	now := time.Now()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for name, r := range o.recent {
-		if now.Sub(r.at) > recentFor {
-			delete(o.recent, name)
-		}
-	}
-	if len(o.fresh) == 0 {
-		return nil
-	}
-	last := make([]lastNumber, len(o.fresh))
-	for i, t := range o.fresh {
-		last[i] = lastNumber{t.name, t.epoch, t.number}
-		if o.recent[t.name].epoch <= t.epoch {
-			o.recent[t.name] = recent{t.epoch, t.number, now}
-		}
-		t.fresh = false
-		o.fresh[i] = nil
-	}
-	o.fresh = o.fresh[:0]
-	return last
-}
-
-// allNumbers returns the last numbers of the topics that were published to in the last two minutes, for someone who may have
-// missed the heartbeats that told them. The loop calls it.
-func (n *Node) allNumbers() []lastNumber {
-	o := &n.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	last := make([]lastNumber, 0, len(o.recent)+len(o.fresh))
-	for name, r := range o.recent {
-		last = append(last, lastNumber{name, r.epoch, r.number})
-	}
-	for _, t := range o.fresh { // greater than what recent says of them
-		last = append(last, lastNumber{t.name, t.epoch, t.number})
-	}
-	return last
 }
 
 // failures tell the host what did not leave, now and then. The loop's.
