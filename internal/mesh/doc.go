@@ -45,6 +45,7 @@
 // The loop is one goroutine: it reads the bus, does whatever is due (heartbeats, evictions), and calls the Host; it never
 // waits for anything but the next of these. The sender runs while the outbox, which is bounded, has something, and
 // waits for the bus. The keeper of interest does the same for subjects that are to be added or taken away; those that
-// nobody wants any more stay for 5 s, so that a page that is loaded again costs nothing. All of them belong to the Node and have ended when Close returns. Methods
-// of Host and TopicHost are called with no lock of this package held, by the loop alone unless said otherwise.
+// nobody wants any more stay for 5 s, so that a page that is loaded again costs nothing. All of them belong to the Node and
+// have ended when Close returns. Methods of Host and TopicHost are called with no lock of this package held, by the loop
+// alone unless said otherwise.
 package mesh
