@@ -1,0 +1,80 @@
+package mesh
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/wshub-go/wshub/cluster"
+)
+
+func TestNodesMeet(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		a, b := start(t, net, "a"), start(t, net, "b")
+		a.setSessions(3)
+		a.set("news", 2)
+		settle(time.Second)
+		want(t, "a", a.peers(), "b:0")
+		want(t, "b", b.peers(), "a:3")
+		want(t, "news", b.topic("news").Others(), 2)
+		want(t, "everyone", b.Everyone().Others(), 3)
+
+		c := start(t, net, "c")
+		settle(time.Second) // it is told by those who are there
+		want(t, "c", c.peers(), "a:3 b:0")
+		want(t, "news", c.topic("news").Others(), 2)
+
+		a.end()
+		settle(0)
+		want(t, "b after bye", b.peers(), "c:0")
+		want(t, "news after bye", b.topic("news").Others(), 0)
+		want(t, "totals", len(b.Node.peers.totals), 0)
+		want(t, "evicted", b.Stats().Evicted, uint64(0))
+	})
+}
+
+// Three silent intervals are the end of a node, one that is heard now and then is not.
+func TestEviction(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		all := startAll(t, net, 3)
+		dead, flapping, watching := all[0], all[1], all[2]
+		dead.set("x", 5)
+		flapping.set("x", 1)
+		settle(time.Second)
+		want(t, "x", watching.topic("x").Others(), 6)
+		dead.kill()
+		lost := 0
+		net.Tap(func(d cluster.Delivery) bool {
+			lost++
+			return d.From != "n1" || lost%3 == 0 || lost < 3
+		})
+		settle(3*testInterval + time.Second)
+		want(t, "x", watching.topic("x").Others(), 1)
+		want(t, "evicted", watching.Stats().Evicted, uint64(1))
+		for range 10 {
+			settle(testInterval)
+		}
+		want(t, "flapping", watching.peers(), "n1:0")
+	})
+}
+
+// Memory of what a node has is released when it goes.
+func TestTableGoes(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		all := startAll(t, net, 2)
+		for i := range 1000 {
+			all[0].set(fmt.Sprint("t", i), 1)
+		}
+		settle(2 * testInterval)
+		want(t, "totals", len(all[1].Node.peers.totals), 1000)
+		for i := range 999 {
+			all[0].set(fmt.Sprint("t", i), 0)
+		}
+		settle(2 * testInterval)
+		want(t, "totals", len(all[1].Node.peers.totals), 1)
+		all[0].kill()
+		settle(4 * testInterval)
+		want(t, "totals", len(all[1].Node.peers.totals), 0)
+		want(t, "peers", len(all[1].Node.peers.all)+len(all[1].Node.peers.nodes), 0)
+	})
+}
