@@ -39,11 +39,13 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 		if data, err = s.memberData(); err != nil {
 			return err
 		}
+		st.await(ctx)
 		order.Lock()
 		if s.identities() == identity {
 			break
 		}
 		order.Unlock() // what was authorized is somebody else by now
+		st.vacate()    // which may not be let in
 	}
 	defer order.Unlock()
 	for {
@@ -57,6 +59,7 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 			return ErrSessionClosed
 		case err == nil:
 			st.tell(PresenceJoined, s, data)
+			st.changed()
 			s.emit(Event{Kind: EventJoined, Topic: st.name})
 			return nil
 		case errors.Is(err, fanout.ErrRetired):
@@ -118,6 +121,7 @@ func (st *topicState) leaveLocked(s *Session) bool {
 		return false
 	}
 	st.tell(PresenceLeft, s, nil)
+	st.changed()
 	s.emit(Event{Kind: EventLeft, Topic: st.name})
 	st.vacate()
 	return true

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/wshub-go/wshub/cluster"
 )
 
 // Option is a setting of [New]. Of two options that set the same thing the later one counts, except
@@ -40,6 +42,10 @@ type options struct {
 	settle         time.Duration
 	spread         time.Duration
 	node           string
+	bus            cluster.Bus // nil: none
+	signing        [][]byte    // nil: nothing is signed
+	presence       time.Duration
+	grace          time.Duration
 }
 
 func defaultOptions() options {
@@ -53,6 +59,7 @@ func defaultOptions() options {
 		writeTimeout:   10 * time.Second,
 		settle:         5 * time.Second,
 		spread:         15 * time.Second,
+		presence:       5 * time.Second,
 	}
 }
 
@@ -242,6 +249,23 @@ func (o *options) check() error {
 		o.node = randomNode()
 	} else if !validNode(o.node) {
 		bad("WithNode: %q, want 1 to 64 of A-Z a-z 0-9 _ -", o.node)
+	}
+	if o.presence < 100*time.Millisecond || o.presence > time.Minute {
+		bad("WithPresence: interval of %v, want 100ms to 1m", o.presence)
+	}
+	if o.grace < 0 || o.grace > time.Minute {
+		bad("WithPresence: grace of %v, want 0 (none) to 1m", o.grace)
+	}
+	if o.signing != nil && o.bus == nil {
+		bad("WithSigning without WithBus: there is nothing to sign")
+	}
+	if o.signing != nil && len(o.signing) == 0 {
+		bad("WithSigning: no key")
+	}
+	for i, key := range o.signing {
+		if len(key) < minKey {
+			bad("WithSigning: key %d has %d bytes, want at least %d", i+1, len(key), minKey)
+		}
 	}
 	return errors.Join(errs...)
 }

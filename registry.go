@@ -72,8 +72,9 @@ type topicState struct {
 	hub  *Hub
 	name string
 	def  *definition
-	head string // how the text of its events begins; "" without AsEvent
-	turn turn   // nil without a DeliveryCodec
+	head string    // how the text of its events begins; "" without AsEvent
+	turn turn      // nil without a DeliveryCodec
+	far  *farTopic // nil without a bus
 
 	epoch atomic.Uint64 // of log; 0 without a DeliveryCodec; stored under mu
 
@@ -106,6 +107,9 @@ func (r *registry) get(name string, def *definition) (*topicState, error) {
 	}
 	if def.turns {
 		st.turn = newTurn()
+	}
+	if r.hub.mesh != nil {
+		st.joinMesh()
 	}
 	sh.names[name] = weak.Make(st)
 	runtime.AddCleanup(st, forget, forgotten{weak.Make(r.hub), name})
@@ -165,6 +169,9 @@ func (st *topicState) open() *fanout.Topic {
 	if st.def.turns {
 		st.epoch.Store(st.hub.reg.epochs.next())
 	}
+	if st.far != nil {
+		st.far.Want()
+	}
 	st.log.Store(t)
 	st.live.Store(t)
 	return t
@@ -189,6 +196,9 @@ func (st *topicState) vacate() {
 			st.lookAgainLocked(next)
 			return
 		}
+	}
+	if st.far != nil {
+		st.far.Unwant()
 	}
 	r := &st.hub.reg
 	r.past.bury(st, t) // while registry.all still finds it, so that no sum misses it

@@ -3,6 +3,8 @@ package wshub
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/wshub-go/wshub/internal/mesh"
 )
 
 // tableShards is how many locks share the sessions of a hub, and how many steps the keep-alive sweep has.
@@ -13,10 +15,11 @@ const tableShards = 64
 //
 // Lock order: a tableShard's mu, then Session.mu, then a userShard's mu. The events of the hub are published under the
 // first, so that whoever hears of a new session finds it, and under the second, so that nothing follows its end;
-// nothing of the user's runs under any of them.
+// nothing of the user's runs under any of them. The mesh, which does not wait, is told under the last of them.
 type table struct {
 	n       atomic.Int64 // sessions that may be found
 	waiting atomic.Int64 // those that are not admitted yet, which only every finds
+	mesh    *mesh.Node   // is told who is here; nil without a bus; immutable after New
 	shards  [tableShards]tableShard
 	users   [tableShards]userShard
 }
@@ -64,6 +67,9 @@ func (t *table) add(s *Session, announce func()) {
 	announce()
 	s.known = true
 	t.n.Add(1) // first, so that no reader of waiting and then n misses it
+	if t.mesh != nil {
+		t.mesh.SessionsChanged()
+	}
 	if sh.byID[s.id] == s {
 		t.waiting.Add(-1)
 		return
@@ -88,6 +94,9 @@ func (t *table) remove(s *Session) {
 	delete(sh.byID, s.id)
 	if s.known {
 		t.n.Add(-1)
+		if t.mesh != nil {
+			t.mesh.SessionsChanged()
+		}
 	} else {
 		t.waiting.Add(-1)
 	}
@@ -166,6 +175,9 @@ func (t *table) addUser(s *Session, user string) {
 	u.reserved--
 	s.userAt = len(u.all)
 	u.all = append(u.all, s)
+	if len(u.all) == 1 && t.mesh != nil {
+		t.mesh.WantUser(user)
+	}
 }
 
 // removeUser takes s out of the index. The caller holds s.mu.
@@ -180,6 +192,9 @@ func (t *table) removeUser(s *Session, user string) {
 	moved.userAt = s.userAt
 	u.all[last] = nil
 	u.all = u.all[:last]
+	if last == 0 && t.mesh != nil {
+		t.mesh.UnwantUser(user)
+	}
 	sh.tidyLocked(user)
 }
 

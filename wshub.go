@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/wshub-go/wshub/internal/fanout"
+	"github.com/wshub-go/wshub/internal/mesh"
 	"github.com/wshub-go/wshub/internal/wire"
 )
 
@@ -27,7 +28,9 @@ type Hub struct {
 	engine    *fanout.Engine
 	rule      *fanout.Rule // of everyone's members
 	reg       registry
+	mesh      *mesh.Node    // nil without a bus; immutable after New
 	everyone  *fanout.Topic // each session is a member from its admission on
+	far       *farTopic     // everyone's part of the cluster; nil without a bus
 	events    *fanout.Topic // of Event values; its members are the streams of Events, and observers
 	observers observers
 	table     table
@@ -40,6 +43,8 @@ type Hub struct {
 	upgrades  *semaphore.Weighted
 	upgrading atomic.Int64 // those that hold upgrades
 
+	over    context.Context // of what other nodes have sent and waits for room here; set with mesh, as is endFar
+	endFar  context.CancelFunc
 	started time.Time   // immutable after New
 	closed  atomic.Bool // set before Shutdown looks for sessions
 	off     atomic.Bool // set before cutOff does
@@ -86,6 +91,9 @@ func New(opts ...Option) (*Hub, error) {
 	h.events = h.newEvents()
 	for _, obs := range o.observers {
 		h.observe(obs)
+	}
+	if o.bus != nil { // last: the bus of a New that fails is its caller's
+		h.meet()
 	}
 	return h, nil
 }
