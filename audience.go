@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/wshub-go/wshub/internal/queue"
+	"github.com/wshub-go/wshub/internal/wire"
 )
 
 // Sender is what a message can be sent to: a [*Session] or an [Audience]. Send must not keep the message's bytes: those
@@ -47,6 +48,11 @@ func SendEvent(ctx context.Context, to Sender, event string, v any) error {
 
 // Audience is a set of sessions, evaluated at each call: [Hub.Everyone], [Hub.User] or [Hub.To]. It is a small
 // immutable value. The zero Audience is nobody.
+//
+// With [WithBus] it has the sessions of all nodes of the cluster; exceptions are sessions of this node. What is asked of
+// other nodes happens there soon after the call, if it does: the bus may lose it, and nobody tells. So nobody to send
+// to, to close, or to take out of a topic is no error then, as long as there may be somebody elsewhere: the zero
+// Audience, User(""), and [Hub.To] an id of this node, of a node that is not known, or of no node, still are.
 type Audience struct {
 	h      *Hub
 	kind   audienceKind
@@ -107,6 +113,10 @@ func (a Audience) String() string {
 // nobody to send to, [ErrSessionClosed] for [Hub.To] a session that is closing, [ErrKind] and [ErrUTF8] for a message
 // that no client may get, [ErrClosed], and [ErrPendingFull] when ctx ended the wait: of everyone nobody has got the
 // message then, of a user's sessions those that had room.
+//
+// Messages to everyone come to other nodes in the order in which they were sent, and a gap in them is told, see
+// [EventGap]; with [RequireBus] in the hub's policy the error is as of [Topic.Publish]. Messages to users and sessions
+// come in their order too, without anybody who tells of a gap.
 func (a Audience) Send(ctx context.Context, m Message) error {
 	if err := a.send(ctx, m); err != nil {
 		return fmt.Errorf("send to %v: %w", a, err)
@@ -126,7 +136,10 @@ func (a Audience) send(ctx context.Context, m Message) error {
 	}
 	if a.kind == oneSession { // the common case, without a slice
 		s := a.h.table.get(a.id)
-		if s == nil || !a.has(s) {
+		if s == nil {
+			return a.sendFar(m)
+		}
+		if !a.has(s) {
 			return ErrNoSession
 		}
 		e := a.h.engine.Entry()
@@ -137,7 +150,7 @@ func (a Audience) send(ctx context.Context, m Message) error {
 	}
 	sessions := a.sessions()
 	if len(sessions) == 0 {
-		return ErrNoSession
+		return a.sendFar(m)
 	}
 	// First those that take it at once, so that one that lags delays nobody else.
 	var full []*Session
@@ -155,6 +168,9 @@ func (a Audience) send(ctx context.Context, m Message) error {
 			reached++
 		}
 	}
+	if a.h.mesh != nil { // before any wait; m was checked above
+		a.h.mesh.Send(a.to(), m.payload())
+	}
 	for i, s := range full {
 		switch err := sendError(s.sub.Send(ctx, entries[i])); {
 		case err == nil:
@@ -163,7 +179,7 @@ func (a Audience) send(ctx context.Context, m Message) error {
 			return err
 		}
 	}
-	if reached == 0 {
+	if reached == 0 && a.h.mesh == nil {
 		return ErrNoSession // all of them closed meanwhile
 	}
 	return nil
@@ -171,6 +187,9 @@ func (a Audience) send(ctx context.Context, m Message) error {
 
 // publish sends to everyone.
 func (a Audience) publish(ctx context.Context, m Message) error {
+	if a.h.mesh != nil {
+		return a.publishFar(ctx, m)
+	}
 	// Looking who is there costs as much as there are sessions: only when the exceptions may be all of them.
 	if n := a.h.Len(); n == 0 || n <= len(a.except) && a.count() == 0 {
 		return ErrNoSession
@@ -184,24 +203,26 @@ func (a Audience) publish(ctx context.Context, m Message) error {
 
 // Close closes each session of the audience at once: what is pending for it is not sent. It is the call to kick with;
 // [Session.Close] is the polite one. A session that is closing already is cut off too, and keeps what it closes for. It
-// does not wait. Nobody to close is [ErrNoSession]; the code is checked as by Session.Close.
+// does not wait; sessions of other nodes close soon after. Nobody to close is [ErrNoSession]; the code is checked as by
+// Session.Close.
 func (a Audience) Close(ctx context.Context, code StatusCode, reason string) error {
 	if !code.valid() {
 		return fmt.Errorf("close %v: %w", a, badCode(code))
 	}
-	n := 0
-	for _, s := range a.sessions() {
-		n++
+	sessions := a.sessions()
+	far := a.far(len(sessions)) && a.h.mesh.Kick(a.to(), uint16(code), wire.TruncateReason(reason))
+	for _, s := range sessions {
 		s.expel(closedWith(code, reason))
 	}
-	if n == 0 {
+	if len(sessions) == 0 && !far {
 		return fmt.Errorf("close %v: %w", a, ErrNoSession)
 	}
 	return nil
 }
 
 // Leave ends the membership of each session of the audience in the topic of the given full name, as [Topic.Leave] does.
-// It does not wait. Nobody in the audience is [ErrNoSession], nobody of it in the topic [ErrNotMember].
+// It does not wait; sessions of other nodes leave soon after. Nobody in the audience is [ErrNoSession], nobody of it in
+// the topic [ErrNotMember].
 func (a Audience) Leave(ctx context.Context, topic string) error {
 	if err := a.leave(topic); err != nil {
 		return fmt.Errorf("%v leaves %q: %w", a, clip(topic), err)
@@ -211,27 +232,40 @@ func (a Audience) Leave(ctx context.Context, topic string) error {
 
 func (a Audience) leave(topic string) error {
 	sessions := a.sessions()
-	if len(sessions) == 0 {
+	far := a.far(len(sessions)) && validateName(topic) == nil && a.h.mesh.Leave(a.to(), topic)
+	if len(sessions) == 0 && !far {
 		return ErrNoSession
 	}
-	st := a.h.reg.living(topic)
-	if st == nil {
-		return ErrNotMember
-	}
 	n := 0
-	for _, s := range sessions {
-		if st.leave(s) {
-			n++
+	if st := a.h.reg.living(topic); st != nil {
+		for _, s := range sessions {
+			if st.leave(s) {
+				n++
+			}
 		}
 	}
-	if n == 0 {
+	if n == 0 && !far {
 		return ErrNotMember
 	}
 	return nil
 }
 
-// Count returns the number of sessions in the audience. On one node it does not wait, and the error is nil.
-func (a Audience) Count(ctx context.Context) (int, error) { return a.count(), nil }
+// Count returns the number of sessions in the audience. Without a bus it does not wait, and the error is nil.
+//
+// In a cluster that of everyone does not wait either: it is as the other nodes have last told, see [WithPresence]. For
+// [Hub.User] and [Hub.To] Count asks them, and waits until all have answered, or are gone. When ctx ends first, the
+// count is of those that have answered, and the error is ctx's; do not give it a context without an end.
+func (a Audience) Count(ctx context.Context) (int, error) {
+	n := a.count()
+	if a.h == nil || a.h.mesh == nil || a.h.closedErr() != nil {
+		return n, nil
+	}
+	more, err := a.countFar(ctx)
+	if err != nil {
+		err = fmt.Errorf("count %v: %w", a, err)
+	}
+	return n + more, err
+}
 
 func (a Audience) count() int {
 	if a.kind == everyone && len(a.except) == 0 {

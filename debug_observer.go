@@ -16,6 +16,8 @@ type DebugObserver struct {
 	w      io.Writer // nil: counts only
 	counts [eventKinds]atomic.Uint64
 	values atomic.Uint64 // dropped
+	lost   atomic.Uint64 // messages of the bus
+	gaps   atomic.Uint64 // values in gaps
 	codes  [len(closeCodes)]atomic.Uint64
 
 	mu       sync.Mutex
@@ -53,7 +55,7 @@ func NewDebugObserver(w io.Writer) *DebugObserver { return &DebugObserver{w: w} 
 func (d *DebugObserver) Observer() Observer {
 	return Observer{
 		Connected: d.add, Joined: d.add, Left: d.add, Disconnected: d.add, Dropped: d.add, Evicted: d.add, Error: d.add,
-		Refused: d.add, Served: d.add, Handled: d.add,
+		Refused: d.add, Served: d.add, Handled: d.add, Bus: d.add, Gap: d.add,
 	}
 }
 
@@ -65,8 +67,8 @@ func (d *DebugObserver) Count(k EventKind) uint64 {
 	return d.counts[k].Load()
 }
 
-// WriteTo writes a table of how many events there were of each kind, how many values were dropped, and how many
-// sessions ended with each close code. Rows of zero are left out.
+// WriteTo writes a table of how many events there were of each kind, how many values were dropped, how many messages
+// and values the bus has lost, and how many sessions ended with each close code. Rows of zero are left out.
 func (d *DebugObserver) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
 	row := func(name string, n uint64) {
@@ -83,6 +85,10 @@ func (d *DebugObserver) WriteTo(w io.Writer) (int64, error) {
 			}
 		case EventDropped:
 			row("  values", d.values.Load())
+		case EventBus:
+			row("  messages", d.lost.Load())
+		case EventGap:
+			row("  values", d.gaps.Load())
 		}
 	}
 	return b.WriteTo(w)
@@ -95,6 +101,10 @@ func (d *DebugObserver) add(e Event) {
 		d.values.Add(e.N)
 	case EventDisconnected:
 		d.codes[closeRow(e.Code)].Add(1)
+	case EventBus:
+		d.lost.Add(e.N)
+	case EventGap:
+		d.gaps.Add(e.N)
 	}
 	if d.w != nil {
 		d.w.Write(d.line(e))
@@ -123,6 +133,9 @@ func (d *DebugObserver) line(e Event) []byte {
 	number("code", uint64(e.Code))
 	text("reason", e.Reason)
 	number("status", uint64(e.Status))
+	text("origin", e.Origin)
+	number("from", e.From)
+	number("to", e.To)
 	number("n", e.N)
 	if e.Cause != nil {
 		text("cause", e.Cause.Error())

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wshub-go/wshub/internal/fanout"
 	"github.com/wshub-go/wshub/internal/queue"
 )
 
@@ -14,8 +15,9 @@ import (
 // nobody knows.
 type Delivery struct {
 	Topic  string    // the topic's full name
-	Epoch  uint64    // of the topic's log; offsets of different epochs have nothing to do with each other. Less than 1<<53
-	Offset uint64    // the value's place in the log, from 0 without gaps: also values that a member is not sent have theirs
+	Node   string    // the id of the node that published the value: each node's are a sequence of their own
+	Epoch  uint64    // of that sequence; offsets of different epochs have nothing to do with each other. Less than 1<<53
+	Offset uint64    // the value's place in it, from 0 without gaps: also values that a member is not sent have theirs
 	Time   time.Time // when it was encoded
 }
 
@@ -25,6 +27,10 @@ type Delivery struct {
 //
 // Offsets begin at 0 with each epoch. A new epoch begins, with a greater number, when the topic comes back after it had
 // vanished, and when the program is started again.
+//
+// In a cluster the node that publishes a value says where it stands, among those that it has published itself: a member
+// sees one sequence for each node that publishes, and values of different nodes in between each other. There a Publish
+// that fails under [RequireBus] takes a place too.
 type DeliveryCodec[T any] interface {
 	Codec[T]
 	// AppendDelivery is Append with the value's place.
@@ -37,7 +43,7 @@ func encodeDelivery[T any](c DeliveryCodec[T]) encodeFunc {
 	return func(st *topicState, e *queue.Entry) error {
 		x := encoders.Get().(*encoder)
 		defer x.free()
-		d := Delivery{Topic: st.name, Epoch: st.epoch.Load(), Offset: e.Offset, Time: time.Now()}
+		d := Delivery{Topic: st.name, Node: st.hub.opts.node, Epoch: st.epoch.Load(), Offset: e.Offset, Time: time.Now()}
 		b, kind, err := c.AppendDelivery(x.buf.AvailableBuffer(), d, *e.Value.(*T))
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)
@@ -45,6 +51,15 @@ func encodeDelivery[T any](c DeliveryCodec[T]) encodeFunc {
 		x.learn(len(b))
 		return setFrame(e, kind, b)
 	}
+}
+
+// nextOffset returns the offset of the next value. With a bus it is not the log's, which has values of other nodes too.
+// Callers have the turn.
+func (st *topicState) nextOffset(t *fanout.Topic) uint64 {
+	if st.far != nil {
+		return st.next
+	}
+	return t.Log().Head()
 }
 
 // turn is whose publish it is, in topics whose codec wants to know offsets. It is a channel and no lock: the codec runs

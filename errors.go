@@ -104,6 +104,19 @@ var (
 	// answer has been written.
 	ErrUpgrade = errors.New("wshub: upgrade failed")
 
+	// ErrBus says that something went wrong with the bus of a cluster, see
+	// WithBus. It is the error of Publish under RequireBus, and the cause of
+	// events. The error of package cluster that it wraps tells more.
+	ErrBus = errors.New("wshub: bus failed")
+
+	// ErrNodeConflict is the cause of an EventBus: another node of the cluster
+	// has the id of this one. Messages to sessions reach either of them then.
+	ErrNodeConflict = errors.New("wshub: two nodes have one id")
+
+	// ErrNoDecode says that a topic's codec cannot decode, which a stream, a
+	// filter or a key needs in a cluster. See DecodingCodec.
+	ErrNoDecode = errors.New("wshub: codec cannot decode")
+
 	// ErrPanic is the cause of a session, or the error of a call, in which a
 	// callback of the user panicked. The stack is logged.
 	ErrPanic = errors.New("wshub: panic in a callback")

@@ -17,14 +17,16 @@ const (
 	EventJoined                            // it joined Topic
 	EventLeft                              // it left Topic, by itself or because it ended
 	EventDisconnected                      // it has ended: Code, Reason, Cause, and Took since it was accepted
-	EventDropped                           // a policy dropped N values of Topic; "" is [Hub.Everyone], or the messages that the session sent
+	EventDropped                           // a policy dropped N values of Topic; "" is [Hub.Everyone], the messages that the session sent, or those that other nodes sent to it and that had no room
 	EventEvicted                           // a policy gave the session up because of Topic, "" is [Hub.Everyone]; its EventDisconnected follows
 	EventError                             // user code failed or panicked: Cause, and Name in a Mux
 	EventRefused                           // an upgrade was refused: Status, Cause
 	EventServed                            // a SessionFunc with [Metrics] has returned: Took, Cause
 	EventHandled                           // a MessageFunc with [MetricsEach] has returned: Name, Took, Cause
+	EventBus                               // the bus of [WithBus]: Name is "up", "down" or "closed" as it is now, Cause why, N messages that were lost or did not leave; or Cause is [ErrNodeConflict], for the id Origin
+	EventGap                               // N values of Topic, "" is [Hub.Everyone], that the node Origin has published did not come: they are among its numbers From to To
 
-	eventKinds = EventHandled + 1
+	eventKinds = EventGap + 1
 )
 
 var eventNames = [...]string{
@@ -38,6 +40,8 @@ var eventNames = [...]string{
 	EventRefused:      "refused",
 	EventServed:       "served",
 	EventHandled:      "handled",
+	EventBus:          "bus",
+	EventGap:          "gap",
 }
 
 // String returns the kind's name in lower case.
@@ -60,9 +64,12 @@ type Event struct {
 	Reason  string        // the close reason
 	Cause   error         // why, nil when there is nothing more to say than Code and Reason
 	N       uint64        // how many values
-	Name    string        // the Mux's event
+	Name    string        // the Mux's event; how the bus is
 	Status  int           // of the answer to a refused upgrade
 	Took    time.Duration // how long it was, or took
+	Origin  string        // the id of another node; "" while it has not said it
+	From    uint64        // the first and
+	To      uint64        // the last number of values that a node has published of a topic, from 1
 }
 
 // Events returns a stream of what happens from now on. The policy says what becomes of events that the reader is too
@@ -75,7 +82,7 @@ func (h *Hub) Events(ctx context.Context, p Policy) *Stream[Event] {
 }
 
 // eventSize is what an event counts for in byte bounds: the struct's size on 64-bit machines, rounded up.
-const eventSize = 160
+const eventSize = 208
 
 // emit tells whoever listens. It never waits.
 func (h *Hub) emit(ev Event) {

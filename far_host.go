@@ -1,28 +1,156 @@
 package wshub
 
 import (
+	"fmt"
+	"log/slog"
+	"unicode/utf8"
+
 	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/internal/mesh"
 )
 
 // meshHost is the hub as its node sees it. It is a type of its own so that the methods are not Hub's.
+//
+// They are called by the goroutine that reads the bus, which waits for nothing of the user's.
 type meshHost struct {
 	*Hub
 	met   chan struct{} // closed once meet has set all that other goroutines may look at
-	state cluster.State // the loop's own
+	state cluster.State // that goroutine's own
 }
 
-func (x *meshHost) Sessions() int                               { return x.table.len() }
-func (x *meshHost) UserSessions(user string) int                { return 0 }
-func (x *meshHost) HasSession(id string) bool                   { return x.table.get(id) != nil }
-func (x *meshHost) Deliver(to mesh.To, m mesh.Payload)          {}
-func (x *meshHost) Kick(to mesh.To, code uint16, reason string) {}
-func (x *meshHost) Leave(to mesh.To, topic string)              {}
-func (x *meshHost) Gap(g mesh.Gap)                              {}
-func (x *meshHost) Bus(s cluster.Status)                        {}
-func (x *meshHost) Conflict(node string)                        {}
-func (x *meshHost) Refused(cause error)                         {}
-func (x *meshHost) Failed(n int, cause error)                   {}
+func (x *meshHost) Sessions() int { return x.table.len() }
+
+func (x *meshHost) UserSessions(user string) int {
+	if user == "" {
+		return 0
+	}
+	return x.table.countUser(user)
+}
+
+func (x *meshHost) HasSession(id string) bool { return x.table.get(id) != nil }
+
+// Deliver sends what another node has for a user or a session.
+func (x *meshHost) Deliver(to mesh.To, p mesh.Payload) {
+	m := Message{Kind: kindOf(p), Data: p.Data}
+	if m.validate() != nil {
+		x.counts.invalid.Add(1)
+		return
+	}
+	for _, s := range x.meant(to) {
+		x.deliver(s, m)
+	}
+}
+
+// meant returns who is meant here, for a user or a session.
+func (x *meshHost) meant(to mesh.To) []*Session {
+	a := Audience{h: x.Hub, id: to.ID}
+	switch to.Kind {
+	case mesh.ToUser:
+		a.kind = ofUser
+	case mesh.ToSession:
+		a.kind = oneSession
+	}
+	return a.sessions()
+}
+
+// Kick closes sessions as Audience.Close on another node has asked.
+func (x *meshHost) Kick(to mesh.To, code uint16, reason string) {
+	c := StatusCode(code)
+	if !c.valid() || !utf8.ValidString(reason) {
+		x.counts.invalid.Add(1)
+		return
+	}
+	if to.Kind == mesh.ToEveryone {
+		x.task(func() {
+			for s := range x.table.all {
+				s.expel(closedWith(c, reason))
+			}
+		})
+		return
+	}
+	for _, s := range x.meant(to) {
+		s.expel(closedWith(c, reason))
+	}
+}
+
+// Leave takes sessions out of a topic as Audience.Leave on another node has asked.
+func (x *meshHost) Leave(to mesh.To, topic string) {
+	st := x.reg.living(topic)
+	switch {
+	case st == nil:
+	case to.Kind == mesh.ToEveryone:
+		x.task(func() {
+			for s := range st.members() {
+				st.leave(s)
+			}
+		})
+	default:
+		for _, s := range x.meant(to) {
+			st.leave(s)
+		}
+	}
+}
+
+// task runs what takes as long as there are sessions, in a goroutine of the hub.
+func (h *Hub) task(f func()) {
+	if !h.tasks.enter() {
+		return // closed: they end anyway
+	}
+	go func() { // owner: the hub; ends with f
+		defer h.tasks.leave()
+		f()
+	}()
+}
+
+// Gap tells of values that another node has published and that are lost.
+func (x *meshHost) Gap(g mesh.Gap) {
+	x.emit(Event{Kind: EventGap, Origin: g.Node, Topic: g.Topic, From: g.From, To: g.To, N: g.To - g.From + 1})
+}
+
+// Bus tells how the bus is, and what it has lost.
+func (x *meshHost) Bus(s cluster.Status) {
+	changed := s.State != x.state
+	x.state = s.State
+	var cause error
+	if s.Err != nil {
+		cause = fmt.Errorf("%w: %w", ErrBus, s.Err)
+	}
+	x.emit(Event{Kind: EventBus, Name: s.State.String(), Cause: cause, N: s.Lost})
+	if !changed || x.closedErr() != nil {
+		return
+	}
+	level := slog.LevelInfo
+	if s.State != cluster.StateUp {
+		level = slog.LevelWarn
+	}
+	x.aside(x.line("bus is "+s.State.String(), level, "bus is "+s.State.String(), "err", s.Err))
+}
+
+// Conflict tells that another node has the id of this one.
+func (x *meshHost) Conflict(node string) {
+	x.emit(Event{Kind: EventBus, Name: x.state.String(), Origin: node, Cause: ErrNodeConflict})
+	x.aside(x.line("node conflict", slog.LevelError, "another node has the id of this one", "node", node))
+}
+
+// Refused tells of a message that the node did not take. It has counted it.
+func (x *meshHost) Refused(cause error) {
+	x.aside(x.line("bus refused", slog.LevelWarn, "a message from the bus was refused", "err", cause))
+}
+
+// Failed tells of messages that did not leave.
+func (x *meshHost) Failed(n int, cause error) {
+	x.emit(Event{Kind: EventBus, Name: x.state.String(), Cause: fmt.Errorf("%w: %w", ErrBus, cause), N: uint64(max(n, 0))})
+}
+
+// nodeOf returns the id of a node, "" when it is gone or has not said it yet.
+func (h *Hub) nodeOf(of mesh.Origin) string {
+	for _, p := range h.mesh.Peers() {
+		if p.Origin == of {
+			return p.Node
+		}
+	}
+	return ""
+}
 
 // Who is in topics, see presence_far.go. They may look at Hub.mesh.
 

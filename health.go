@@ -5,13 +5,16 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/wshub-go/wshub/cluster"
 )
 
 // Health is how a hub is at one moment. Each field is exact by itself; a session that is just being accepted may be in
 // both Sessions and Upgrades. It is what [Hub.LiveHandler] and [Hub.ReadyHandler] answer, as JSON.
 type Health struct {
 	// Status is "ready"; "full" when [Limits].Sessions are taken, upgrades under way included; "draining" once
-	// [Hub.Drain] was called; "closed" once [Hub.Shutdown] or [Hub.Close] was.
+	// [Hub.Drain] was called; "closed" once [Hub.Shutdown] or [Hub.Close] was; "bus closed" when the bus of [WithBus]
+	// has given up for good. A bus that is down leaves a node ready: its own sessions are served.
 	Status string `json:"status"`
 	// Ready says that new sessions should come here: the status is "ready".
 	Ready bool `json:"ready"`
@@ -25,6 +28,10 @@ type Health struct {
 	Unadmitted int       `json:"unadmitted"` // open now and not among Sessions, see WithAdmission
 	Upgrades   int       `json:"upgrades"`   // requests that are being upgraded
 	Topics     int       `json:"topics"`     // those with members, streams or history
+
+	Bus      string `json:"bus,omitempty"`       // "up", "down" or "closed"; "" without a bus
+	BusError string `json:"bus_error,omitempty"` // why, "" when there is nothing to say
+	Nodes    int    `json:"nodes,omitempty"`     // of the cluster that this node knows, itself included; 0 without a bus
 }
 
 // Health returns how the hub is. It locks nothing for long and may be called often.
@@ -39,6 +46,17 @@ func (h *Hub) Health() Health {
 		Unadmitted: h.table.held(),
 		Upgrades:   int(h.upgrading.Load()),
 		Topics:     h.reg.len(),
+	}
+	if h.mesh != nil {
+		state, err := h.mesh.State()
+		v.Bus = state.String()
+		if err != nil {
+			v.BusError = err.Error()
+		}
+		v.Nodes = len(h.mesh.Peers()) + 1
+		if state == cluster.StateClosed && v.Status != "closed" {
+			v.Status = "bus closed"
+		}
 	}
 	v.Ready = v.Status == "ready"
 	if v.Status == "closed" {

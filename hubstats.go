@@ -16,6 +16,12 @@ type counts struct {
 	unread            atomic.Uint64
 	evicted           atomic.Uint64
 	eventsLost        atomic.Uint64
+
+	// Of what other nodes have sent; zero without a bus.
+	invalid        atomic.Uint64
+	farGaps        atomic.Uint64
+	farMissing     atomic.Uint64
+	farUndelivered atomic.Uint64
 }
 
 // HubStats is what a hub has done and holds. Everything but Sessions, Unadmitted and what is Pending in the accounts
@@ -40,6 +46,51 @@ type HubStats struct {
 	Topics   Tally // all values offered to all subscriptions of topics, those of the past included
 	Everyone Tally // the same for Hub.Everyone
 	Direct   Tally // the same for messages to single sessions and users
+
+	Bus BusStats // zero without a bus
+}
+
+// BusStats is what a hub has had to do with its bus. All of it only grows.
+type BusStats struct {
+	Published      uint64 // messages that the bus took, those by which nodes keep in touch included
+	PublishedBytes uint64 // their bytes
+	Failed         uint64 // messages that the bus did not take
+	Received       uint64 // messages that came, likewise, but for own ones that came back
+	ReceivedBytes  uint64 // their bytes
+
+	Malformed uint64 // of Received, refused: no message of a hub's
+	Foreign   uint64 // of Received, refused: of another version of the protocol
+	Unsigned  uint64 // of Received, refused: not signed, or wrongly, or signed where nothing is, see [WithSigning]
+	Replayed  uint64 // of Received, refused: signed too long ago, or had come before
+	Invalid   uint64 // of Received, left out: no text, not of the topic's kind, could not be decoded
+	Repeated  uint64 // values that came twice, or after the gap that they were missing in was told
+	Unwanted  uint64 // for a topic, user or session that is not here any more
+
+	Gaps        uint64 // gaps in what a node published of a topic, see [EventGap]
+	Missing     uint64 // values in them
+	Lost        uint64 // messages that the bus says it lost on their way here
+	Undelivered uint64 // messages to a session that had no room for them
+
+	Evicted   uint64 // nodes that fell silent
+	Beats     uint64 // heartbeats sent
+	BeatBytes uint64 // their bytes
+}
+
+func (h *Hub) busStats() BusStats {
+	if h.mesh == nil {
+		return BusStats{}
+	}
+	s := h.mesh.Stats()
+	return BusStats{
+		Published: s.Published, PublishedBytes: s.PublishedBytes, Failed: s.Failed,
+		Received: s.Received, ReceivedBytes: s.ReceivedBytes,
+		Malformed: s.Malformed, Foreign: s.Foreign, Unsigned: s.Unsigned, Replayed: s.Replayed,
+		Invalid:  h.counts.invalid.Load(),
+		Repeated: s.Repeated, Unwanted: s.Unwanted,
+		Gaps: s.Gaps + h.counts.farGaps.Load(), Missing: s.Missing + h.counts.farMissing.Load(),
+		Lost: s.Lost, Undelivered: h.counts.farUndelivered.Load(),
+		Evicted: s.Evicted, Beats: s.Beats, BeatBytes: s.BeatBytes,
+	}
 }
 
 // Stats returns the hub's counters. It locks nothing for long, but the accounts of all topics are added up.
@@ -63,6 +114,8 @@ func (h *Hub) Stats() HubStats {
 		Topics:   tally(h.reg.tally()),
 		Everyone: tally(h.everyone.Tally()),
 		Direct:   tally(h.engine.Direct()),
+
+		Bus: h.busStats(),
 	}
 }
 

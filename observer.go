@@ -29,6 +29,8 @@ type Observer struct {
 	Refused      func(Event)
 	Served       func(Event)
 	Handled      func(Event)
+	Bus          func(Event)
+	Gap          func(Event)
 }
 
 // funcs returns o's functions by kind.
@@ -37,6 +39,7 @@ func (o Observer) funcs() [eventKinds]func(Event) {
 		EventConnected: o.Connected, EventJoined: o.Joined, EventLeft: o.Left, EventDisconnected: o.Disconnected,
 		EventDropped: o.Dropped, EventEvicted: o.Evicted, EventError: o.Error,
 		EventRefused: o.Refused, EventServed: o.Served, EventHandled: o.Handled,
+		EventBus: o.Bus, EventGap: o.Gap,
 	}
 }
 

@@ -59,6 +59,8 @@ type Policy struct {
 
 	replaySet bool
 	replay    int
+
+	requireBus bool
 }
 
 // overflowKind is the rule for a subscriber with more pending than its bound.
@@ -258,6 +260,17 @@ func Replay(n int) Policy {
 	return Policy{replaySet: true, replay: n}
 }
 
+// RequireBus sets the cluster part, of a topic or of the hub: a Publish waits
+// until the bus has taken the value, and fails with [ErrBus] when it does not,
+// and then nobody on this node gets the value either. Taken means that the
+// broker has it, not that another node does. On a hub it holds for
+// [Hub.Everyone] too. Without the part a value that the bus does not take
+// reaches the members on this node alone, and Publish returns nil.
+//
+// Nothing undoes it. It needs a hub that has a bus, see [WithBus], and anywhere
+// but on a topic or a hub it is an error.
+func RequireBus() Policy { return Policy{requireBus: true} }
+
 // Compose returns the policy that sets every part set in p, and where several
 // set the same part, the last of them. Compose() is the zero Policy.
 func Compose(p ...Policy) Policy {
@@ -298,6 +311,9 @@ func (p Policy) With(q Policy) Policy {
 	}
 	if q.replaySet {
 		p.replaySet, p.replay = true, q.replay
+	}
+	if q.requireBus {
+		p.requireBus = true
 	}
 	return p
 }

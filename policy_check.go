@@ -26,6 +26,7 @@ type policyScope struct {
 	given      Policy // what was set at this place; the rest of the effective policy is inherited
 	binary     bool   // the values are binary frames
 	maxPending int    // Limits.Pending; 0: not checked
+	bus        bool   // the hub has one
 }
 
 // paced reports whether p holds values back that could be written.
@@ -64,6 +65,10 @@ func (p Policy) checkPlace(o policyScope) error {
 		return refuse(partFlush, "only what is sent is flushed; use rate")
 	case g.packSet && (o.place == placeInbound || o.place == placeApply):
 		return refuse(partPack, "only what is sent is framed")
+	case g.requireBus && o.place != placeTopic && o.place != placeHub:
+		return refuse(partBus, "only a publish asks the bus")
+	case g.requireBus && !o.bus:
+		return refuse(partBus, "the hub has no bus, see WithBus")
 	}
 	return nil
 }

@@ -23,12 +23,13 @@ const (
 	partPack
 	partHistory
 	partReplay
+	partBus
 	numParts
 )
 
 func (x part) String() string {
 	return [numParts]string{
-		"overflow", "bytes", "conflation", "rate", "byte rate", "interval", "framing", "history", "replay",
+		"overflow", "bytes", "conflation", "rate", "byte rate", "interval", "framing", "history", "replay", "cluster",
 	}[x]
 }
 
@@ -53,6 +54,8 @@ func (p Policy) has(x part) bool {
 		return p.historySet
 	case partReplay:
 		return p.replaySet
+	case partBus:
+		return p.requireBus
 	}
 	return false
 }
@@ -81,6 +84,8 @@ func (p Policy) only(x part) Policy {
 		return History(p.history, p.historyAge)
 	case partReplay:
 		return Replay(p.replay)
+	case partBus:
+		return RequireBus()
 	}
 	return Policy{}
 }
@@ -143,6 +148,8 @@ func (p Policy) describe(x part) string {
 		return fmt.Sprintf("history(%d,%s)", p.history, p.historyAge)
 	case partReplay:
 		return fmt.Sprintf("replay(%d)", p.replay)
+	case partBus:
+		return "requirebus"
 	}
 	return ""
 }
@@ -179,6 +186,7 @@ var policySyntax = [...]struct {
 	{partPack, "packtext", `packtext("separator")`, 1, func(a *policyArgs) Policy { return PackText(a.text()) }},
 	{partHistory, "history", "history(n,age)", 2, func(a *policyArgs) Policy { return History(a.count(), a.duration()) }},
 	{partReplay, "replay", "replay(n)", 1, func(a *policyArgs) Policy { return Replay(a.count()) }},
+	{partBus, "requirebus", "requirebus", 0, func(*policyArgs) Policy { return RequireBus() }},
 }
 
 // ParsePolicy reads what [Policy.String] prints, for policies that come from a

@@ -59,6 +59,10 @@ type definition struct {
 	size    func(any) int      // what a value without a frame counts for in byte bounds
 	own     func(*queue.Entry) // makes a value's bytes the hub's; nil: it has none
 	key     func(any) any      // nil: no key
+	keyOut  func(any) []byte   // its form for other nodes, see keyWire
+	keyIn   func([]byte) any   // nil, both: keys do not travel
+	decode  decodeFunc         // for values of other nodes; nil: the codec cannot
+	kind    Kind               // of all messages; 0: either, or the codec's choice
 	family  *familyState       // nil: a topic of its own
 	event   string             // of AsEvent; "" without
 	codec   bool               // WithCodec was given
@@ -76,7 +80,8 @@ type topicState struct {
 	turn turn      // nil without a DeliveryCodec
 	far  *farTopic // nil without a bus
 
-	epoch atomic.Uint64 // of log; 0 without a DeliveryCodec; stored under mu
+	epoch atomic.Uint64 // of log; 0 without a DeliveryCodec; stored under mu. With a bus it is that of st, and immutable
+	next  uint64        // with a bus: the offset of the next value published here; guarded by turn
 
 	live atomic.Pointer[fanout.Topic] // nil: nobody is in it; stored under mu
 	log  atomic.Pointer[fanout.Topic] // what live is, or is about to be again: the account that past does not have yet
@@ -166,7 +171,7 @@ func (st *topicState) open() *fanout.Topic {
 	sh.mu.Lock()
 	sh.live[st.name] = st
 	sh.mu.Unlock()
-	if st.def.turns {
+	if st.def.turns && st.far == nil {
 		st.epoch.Store(st.hub.reg.epochs.next())
 	}
 	if st.far != nil {

@@ -75,9 +75,12 @@ type feed[T any] struct {
 // TryPut offers the value to a reader that waits. The owner of the write bit calls it, never once the subscriber was
 // detached.
 func (f *feed[T]) TryPut(e *queue.Entry) bool {
-	v := *e.Value.(*T)
+	v := valueOf[T](e.Value)
+	if v == nil { // its filter leaves it out
+		return true
+	}
 	select {
-	case f.ch <- v:
+	case f.ch <- *v:
 		return true
 	default:
 		return false
@@ -90,7 +93,7 @@ func (f *feed[T]) Put(e *queue.Entry) bool {
 	if !c.enter() {
 		return false
 	}
-	v := *e.Value.(*T)
+	v := *valueOf[T](e.Value) // which TryPut has seen
 	sent := false
 	select {
 	case f.ch <- v:

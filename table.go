@@ -209,6 +209,17 @@ func (t *table) ofUser(dst []*Session, user string) []*Session {
 	return dst
 }
 
+// countUser returns how many sessions the user has.
+func (t *table) countUser(user string) int {
+	sh := t.userShard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.byName[user]; u != nil {
+		return len(u.all)
+	}
+	return 0
+}
+
 func (sh *userShard) ofLocked(user string) *userSessions {
 	u := sh.byName[user]
 	if u == nil {

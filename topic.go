@@ -35,12 +35,17 @@ type TopicOption[T any] struct {
 // KeyBy gives each value a key: [Coalesce] then keeps the latest of each key, and so does [History] with it. key is
 // called by Publish and must be quick, pure, and make no calls into the hub; K's values must be comparable to
 // themselves, so no NaN.
+//
+// In a cluster the keys of integers and booleans, and strings of up to 15 bytes, travel with their values. For other
+// keys each node that wants a value decodes it and calls key, which costs it that, and with [WithCodec] needs a
+// [DecodingCodec].
 func KeyBy[T any, K comparable](key func(T) K) TopicOption[T] {
 	return TopicOption[T]{func(d *definition) error {
 		if key == nil {
 			return errors.New("KeyBy(nil)")
 		}
 		d.key = func(v any) any { return key(*v.(*T)) }
+		d.keyOut, d.keyIn = keyWire[K]()
 		return nil
 	}}
 }
@@ -53,6 +58,10 @@ func WithCodec[T any](c Codec[T]) TopicOption[T] {
 			return errors.New("WithCodec(nil)")
 		}
 		d.encode, d.binary, d.codec = encodeWith(c), false, true
+		d.decode, d.kind = nil, 0
+		if dc, ok := c.(DecodingCodec[T]); ok {
+			d.decode = decodeWith(dc)
+		}
 		if dc, ok := c.(DeliveryCodec[T]); ok {
 			d.encode, d.turns = encodeDelivery(dc), true
 		}
@@ -73,6 +82,7 @@ func AsEvent[T any](event string) TopicOption[T] {
 			return fmt.Errorf("AsEvent: %w", err)
 		}
 		d.encode, d.binary, d.event = encodeEvent, false, event
+		d.decode, d.kind = decodeEvent[T](), KindText
 		return d.checkEncoding()
 	}}
 }
@@ -114,6 +124,7 @@ func define[T any](h *Hub, p Policy, opts []TopicOption[T]) (*definition, error)
 	}
 	d := &definition{typ: reflect.TypeFor[T](), given: p, policy: h.effective(p), size: sizerOf[T](), own: ownerOf[T]()}
 	d.encode, d.binary = encoderOf[T]()
+	d.decode, d.kind = decoderOf[T]()
 	for _, o := range opts {
 		if o.apply == nil {
 			continue
@@ -122,9 +133,12 @@ func define[T any](h *Hub, p Policy, opts []TopicOption[T]) (*definition, error)
 			return nil, err
 		}
 	}
-	err := d.policy.validate(policyScope{place: placeTopic, given: p, binary: d.binary, maxPending: h.opts.limits.Pending})
+	err := d.policy.validate(policyScope{place: placeTopic, given: p, binary: d.binary, maxPending: h.opts.limits.Pending, bus: h.mesh != nil})
 	if err != nil {
 		return nil, err
+	}
+	if h.mesh != nil && d.key != nil && d.keyOut == nil && d.decode == nil {
+		return nil, fmt.Errorf("KeyBy with WithCodec: %w, and keys of this type do not travel with a value", ErrNoDecode)
 	}
 	d.history = d.policy.history > 0
 	d.rule = newRule(d.policy, h.opts.limits)
@@ -147,7 +161,13 @@ func (t Topic[T]) Name() string {
 // both of which last no longer than the member's grace. An error means that nothing was published: of the codec,
 // [ErrUTF8], [ErrKind], [ErrKey], [ErrTooManyKeys], [ErrPendingFull] with ctx's, [ErrPanic] of the codec or the key
 // function, [ErrClosed]. Publishing to nobody is no error, and a value that cannot be encoded is none while no session
-// is in the topic and it keeps no history: nothing is encoded then.
+// is in the topic and it keeps no history: nothing is encoded then, unless the hub has a bus.
+//
+// With [WithBus] the value also goes to those nodes that have a member, a stream or history of the topic. Publish does
+// not wait for them, nor for the bus: while that is down the members here get the value and Publish returns nil;
+// [Hub.Health] and an [EventBus] tell. Under [RequireBus] it waits, bounded by ctx, until the bus has the value, and
+// appends it only then: an error that matches [ErrBus] means that nobody here has got it, and that nobody may have;
+// any other, that other nodes have.
 func (t Topic[T]) Publish(ctx context.Context, v T) error {
 	return t.st.publish(ctx, &v, nil, nil)
 }
@@ -160,15 +180,16 @@ func (st *topicState) publish(ctx context.Context, v any, except, only []uint64)
 	if err := st.hub.closedErr(); err != nil {
 		return fmt.Errorf("publish %q: %w", st.name, err)
 	}
+	far := st.far != nil && only == nil // only sessions of this node are meant otherwise
 	t := st.live.Load()
 	if st.def.history {
 		st.pubs.Add(1) // from here on vacate leaves the log alone
 		t = st.open()
 	}
-	if t == nil {
+	if t == nil && !far {
 		return nil
 	}
-	err := st.append(ctx, t, v, except, only)
+	err := st.append(ctx, t, v, except, only, far)
 	if st.def.history {
 		if st.pubs.Add(-1) == 0 && t.Len() == 0 {
 			st.vacate()
@@ -180,19 +201,31 @@ func (st *topicState) publish(ctx context.Context, v any, except, only []uint64)
 	return nil
 }
 
-func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except, only []uint64) (err error) {
+// append appends v to the log t, nil when nobody is here, and with far set gives it to other nodes.
+func (st *topicState) append(ctx context.Context, t *fanout.Topic, v any, except, only []uint64, far bool) (err error) {
 	e := &queue.Entry{Value: v, Except: except, Only: only}
 	if st.turn != nil {
 		if err := st.turn.take(ctx); err != nil {
 			return err
 		}
 		defer st.turn.give()
-		e.Offset = t.Log().Head() // what the append will make it
+		e.Offset = st.nextOffset(t)
 	}
-	if err := st.prepare(e, t.WantsFrame()); err != nil {
+	if err := st.prepare(e, far || t.WantsFrame()); err != nil {
 		return err
 	}
-	err = t.Publish(ctx, e)
+	if far {
+		return st.publishFar(ctx, t, e)
+	}
+	if err = st.appendHere(ctx, t, e); err == nil && st.turn != nil {
+		st.next++
+	}
+	return err
+}
+
+// appendHere appends e to the log t.
+func (st *topicState) appendHere(ctx context.Context, t *fanout.Topic, e *queue.Entry) error {
+	err := t.Publish(ctx, e)
 	if errors.Is(err, fanout.ErrWantFrame) { // a session joined since
 		if err = st.prepare(e, true); err != nil {
 			return err
@@ -322,7 +355,7 @@ func (t Topic[T]) Count(context.Context) (int, error) {
 func (t Topic[T]) Snapshot() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, e := range t.st.held() {
-			if !yield(*e.Value.(*T)) {
+			if v := valueOf[T](e.Value); v != nil && !yield(*v) {
 				return
 			}
 		}

@@ -28,7 +28,11 @@ func (v View[T]) Where(f func(T) bool) View[T] {
 	}
 	before := v.where
 	v.where = func(x any) bool {
-		return (before == nil || before(x)) && f(*x.(*T))
+		if before != nil && !before(x) {
+			return false
+		}
+		t := valueOf[T](x)
+		return t != nil && f(*t)
 	}
 	return v
 }
@@ -54,6 +58,9 @@ func (v View[T]) resolve(place policyPlace) (*fanout.Rule, int, error) {
 // Join is [Topic.Join] under the view's policy and filter. An invalid policy is [ErrPolicy].
 func (v View[T]) Join(ctx context.Context, s *Session) error {
 	rule, replay, err := v.resolve(placeSubscription)
+	if err == nil && v.where != nil {
+		err = v.st.mustDecode("a filter")
+	}
 	if err == nil {
 		err = v.st.join(ctx, s, rule, v.where, replay)
 	}
@@ -68,6 +75,9 @@ func (v View[T]) Join(ctx context.Context, s *Session) error {
 // an invalid policy [ErrPolicy]. It does not wait.
 func (v View[T]) Update(_ context.Context, s *Session) error {
 	rule, _, err := v.resolve(placeSubscription)
+	if err == nil && v.where != nil {
+		err = v.st.mustDecode("a filter")
+	}
 	if err == nil {
 		if m := v.st.member(s); m == nil || m.Update(rule, v.where) != nil {
 			err = ErrNotMember
@@ -89,13 +99,33 @@ func (v View[T]) Subscribe(ctx context.Context) *Stream[T] {
 	if err == nil {
 		err = v.st.hub.closedErr()
 	}
+	if err == nil {
+		err = v.st.mustDecode("a stream")
+	}
 	if err != nil {
 		return brokenStream[T](fmt.Errorf("subscribe %q: %w", v.name(), err))
 	}
-	join := func(sub *fanout.Subscriber) (*fanout.Member, error) {
-		return v.st.open().Join(sub, rule, v.where, replay)
+	where := v.where
+	if where == nil && v.st.far != nil {
+		where = decodes[T]
 	}
-	return openStream[T](ctx, v.st.hub, join, v.st.vacate)
+	v.st.await(ctx)
+	join := func(sub *fanout.Subscriber) (*fanout.Member, error) {
+		return v.st.open().Join(sub, rule, where, replay)
+	}
+	s := openStream[T](ctx, v.st.hub, join, v.st.vacate)
+	if s.core.member == nil { // the hub was closed since
+		v.st.vacate()
+	}
+	return s
+}
+
+// mustDecode returns an error if values of other nodes have to be decoded for what is named and cannot be.
+func (st *topicState) mustDecode(what string) error {
+	if st.far != nil && st.def.decode == nil {
+		return fmt.Errorf("%w: %s of a topic in a cluster needs that", ErrNoDecode, what)
+	}
+	return nil
 }
 
 func (v View[T]) name() string {

@@ -31,6 +31,7 @@ type Hub struct {
 	mesh      *mesh.Node    // nil without a bus; immutable after New
 	everyone  *fanout.Topic // each session is a member from its admission on
 	far       *farTopic     // everyone's part of the cluster; nil without a bus
+	late      lateMail
 	events    *fanout.Topic // of Event values; its members are the streams of Events, and observers
 	observers observers
 	table     table
@@ -74,7 +75,7 @@ func New(opts ...Option) (*Hub, error) {
 	}
 	given := o.policy
 	o.policy = defaultPolicy().With(given)
-	if err := o.policy.validate(policyScope{place: placeHub, given: given, maxPending: o.limits.Pending}); err != nil {
+	if err := o.policy.validate(policyScope{place: placeHub, given: given, maxPending: o.limits.Pending, bus: o.bus != nil}); err != nil {
 		errs = append(errs, fmt.Errorf("wshub: WithPolicy: %w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -137,6 +138,9 @@ const shutdownReason = "server shutting down"
 // told of everything, and readers of events have up to 1 s to take the last ones. When ctx ends first the rest is
 // closed at once, as by [Hub.Close], and the error is ctx's. It may be called at any time, more than once, and beside
 // Drain and Close; a SessionFunc that calls it and waits waits for itself. [Hub.Drain] before it takes its time.
+//
+// With [WithBus] the node says goodbye to the others once its sessions have ended, so that they need not wait for its
+// silence, and closes the bus. An error of that is Shutdown's when there is no other.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	empty := h.begin(func(s *Session) {
 		s.decide(closedWith(StatusGoingAway, shutdownReason), asked)
@@ -146,8 +150,10 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		left := h.gate.len()
 		h.cutOff()
+		h.part(ctx)
 		return fmt.Errorf("shutdown: %d sessions were closed at once: %w", left, context.Cause(ctx))
 	}
+	parted := h.part(ctx) // before events end: it may tell some
 	h.settleEvents(ctx)
 	h.closeStreams()
 	tasks, _ := h.tasks.close()
@@ -158,6 +164,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	}
 	if err := h.engine.Wait(ctx); err != nil {
 		return fmt.Errorf("shutdown: %w", err)
+	}
+	if parted != nil {
+		return fmt.Errorf("shutdown: %w", parted)
 	}
 	return nil
 }
@@ -184,12 +193,23 @@ func (h *Hub) settleEvents(ctx context.Context) {
 
 // Close ends the hub at once: each session's connection is closed after a close frame of 1001 that it may or may not
 // see, what is pending is not sent, contexts end. It does not wait for SessionFuncs to return; use [Hub.Shutdown]
-// after it for that. It may be called at any time and more than once. The error is always nil.
+// after it for that. It may be called at any time and more than once.
+//
+// With [WithBus] the node says goodbye to the others, for which it has 1 s, and closes the bus. The error is that of
+// closing the bus, and nil without one.
 func (h *Hub) Close() error {
 	h.begin(func(*Session) {})
 	h.cutOff()
+	ctx, cancel := context.WithTimeout(context.Background(), partWait)
+	defer cancel()
+	if err := h.part(ctx); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
 	return nil
 }
+
+// partWait bounds how long Close lets the node say goodbye.
+const partWait = time.Second
 
 // begin closes the hub to whatever is new and calls f for each session.
 func (h *Hub) begin(f func(*Session)) (empty <-chan struct{}) {
@@ -304,7 +324,11 @@ func (h *Hub) panicLine(where string, s *Session, value any, stack []byte) (writ
 
 // logFilter logs the panic of a filter and does not wait for it: the caller is a worker, and a logger may block.
 func (h *Hub) logFilter(s *Session, p *fanout.PanicError) {
-	write := h.panicLine("filter", s, p.Value, p.Stack)
+	h.aside(h.panicLine("filter", s, p.Value, p.Stack))
+}
+
+// aside calls write, unless it is nil, and does not wait for it.
+func (h *Hub) aside(write func()) {
 	switch {
 	case write == nil:
 	case h.tasks.enter():
