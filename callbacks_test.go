@@ -208,7 +208,7 @@ func TestPitfall06EventsFeedThemselves(t *testing.T) {
 		room = newTopic[int](t, h, "room", wshub.Policy{})
 		hall = newTopic[int](t, h, "hall", wshub.Policy{})
 		ss, cc := sessions(t, h, 2)
-		events := h.Events(t.Context(), wshub.DropOldest(1000))
+		events := h.Events(t.Context(), wshub.DropOldest(10*rounds))
 		went := 0
 		go func() { // ends with the stream
 			for e := range events.C() {
