@@ -15,7 +15,8 @@ import (
 type meshHost struct {
 	*Hub
 	met   chan struct{} // closed once meet has set all that other goroutines may look at
-	state cluster.State // that goroutine's own
+	state cluster.State // that goroutine's own, as is told
+	told  bool          // state was
 }
 
 func (x *meshHost) Sessions() int { return x.table.len() }
@@ -109,14 +110,14 @@ func (x *meshHost) Gap(g mesh.Gap) {
 
 // Bus tells how the bus is, and what it has lost.
 func (x *meshHost) Bus(s cluster.Status) {
-	changed := s.State != x.state
-	x.state = s.State
+	news := x.told && s.State != x.state || !x.told && s.State != cluster.StateUp
+	x.state, x.told = s.State, true
 	var cause error
 	if s.Err != nil {
 		cause = fmt.Errorf("%w: %w", ErrBus, s.Err)
 	}
 	x.emit(Event{Kind: EventBus, Name: s.State.String(), Cause: cause, N: s.Lost})
-	if !changed || x.closedErr() != nil {
+	if !news || x.closedErr() != nil {
 		return
 	}
 	level := slog.LevelInfo
