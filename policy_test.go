@@ -40,6 +40,7 @@ func (anyPolicy) Generate(r *rand.Rand, _ int) reflect.Value {
 		PackText(seps[r.Intn(len(seps))] + seps[r.Intn(len(seps))]),
 		History(n(), d()),
 		Replay(n()),
+		RequireBus(),
 	} {
 		if r.Intn(2) == 0 {
 			p = p.With(q)
@@ -138,6 +139,8 @@ func TestPolicyString(t *testing.T) {
 		{PackText(""), `packtext("")`},
 		{History(50, time.Hour), "history(50,1h0m0s)"},
 		{Replay(10), "replay(10)"},
+		{RequireBus(), "requirebus"},
+		{Compose(RequireBus(), Coalesce()), "coalesce requirebus"},
 	}
 	for _, tt := range tests {
 		if got := tt.p.String(); got != tt.want {
