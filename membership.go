@@ -54,12 +54,11 @@ func (st *topicState) join(ctx context.Context, s *Session, rule *fanout.Rule, w
 		switch {
 		case err == nil && !s.admit():
 			m.Leave()
-			st.tell(PresenceLeft, s, nil) // to a watcher whose list has seen it
+			st.tell(PresenceLeft, s, nil, false) // to a watcher whose list has seen it
 			st.vacate()
 			return ErrSessionClosed
 		case err == nil:
-			st.tell(PresenceJoined, s, data)
-			st.changed()
+			st.tell(PresenceJoined, s, data, false)
 			s.emit(Event{Kind: EventJoined, Topic: st.name})
 			return nil
 		case errors.Is(err, fanout.ErrRetired):
@@ -120,8 +119,7 @@ func (st *topicState) leaveLocked(s *Session) bool {
 	if m == nil || !m.Leave() {
 		return false
 	}
-	st.tell(PresenceLeft, s, nil)
-	st.changed()
+	st.tell(PresenceLeft, s, nil, s.ended())
 	s.emit(Event{Kind: EventLeft, Topic: st.name})
 	st.vacate()
 	return true

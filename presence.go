@@ -56,7 +56,8 @@ func (k *PresenceKind) UnmarshalText(text []byte) error {
 	return fmt.Errorf("wshub: %q is no presence event", clip(string(text)))
 }
 
-// PresenceEvent is what [Topic.Watch] tells. Watchers share it: Members must not be changed.
+// PresenceEvent is what [Topic.Watch] tells. Watchers share it: Members must not be changed. A session that joins or
+// leaves is told alone; several are told together when a node of the cluster comes, goes or is heard of again.
 type PresenceEvent struct {
 	Kind    PresenceKind `json:"kind"`
 	Members []Member     `json:"members"`
@@ -75,21 +76,31 @@ const (
 
 var watchRule = &fanout.Rule{Overflow: fanout.Evict, N: watchPending, Age: watchGrace}
 
-// Present returns who is in the topic, in no order and nobody twice; sessions that join or leave meanwhile may or may
-// not be among them. It does not wait on one node, where only the zero Topic is an error: [ErrClosed]. Joins and leaves
-// of the topic wait while the list is made, which takes about as long as ranging over [Topic.Members].
-func (t Topic[T]) Present(context.Context) ([]Member, error) {
+// Present returns who is in the topic, in the whole cluster, in no order and nobody twice; sessions that join or leave
+// meanwhile may or may not be among them, and those whose leave [WithPresence] holds back are not. Joins and leaves of the
+// topic on this node wait while the list is made, which takes about as long as ranging over [Topic.Members].
+//
+// Without a bus, and while somebody on this node watches the topic, it does not wait. Else it asks the other nodes, and
+// waits until each has answered or is gone, bounded by ctx: when that ends first, the error matches its cause and the
+// list has those that are known by then, all of this node among them. Without a bus only the zero Topic is an error:
+// [ErrClosed].
+func (t Topic[T]) Present(ctx context.Context) ([]Member, error) {
 	if t.st == nil {
 		return nil, ErrClosed
 	}
-	return t.st.attendance().list(), nil
+	return t.st.attendance().present(ctx)
 }
 
-// Watch returns a stream of who is in the topic: first a [PresenceList] of those who are there, then a [PresenceJoined]
-// or [PresenceLeft] for each change, in the order in which it happened to each session. At any time the list and the
-// changes after it add up to who is there: nobody is missing, nobody is in it twice. A session is in it before Join
-// returns and out of it before Leave returns, or Done is closed. Members are told apart by Session; that one has got
-// another user by [Session.SetUser] is not told.
+// Watch returns a stream of who is in the topic, in the whole cluster: first a [PresenceList] of those who are there, then
+// a [PresenceJoined] or [PresenceLeft] for each change, in the order in which it happened to each session. At any time
+// the list and the changes after it add up to who is there: nobody is missing, nobody is in it twice. A session is in it
+// before Join returns and out of it before Leave returns, or Done is closed; one of another node as soon as that is
+// heard of. Members are told apart by Session; that one has got another user by [Session.SetUser] is not told.
+//
+// With a bus the list of a topic that nobody on this node watches yet waits for all other nodes, for 1 s at most, and
+// changes on them come with what the bus loses made good: from the next word of the node on the sum is right again. The
+// members of a node that goes silently leave after three of its heartbeats, see [WithPresence], which can also hold
+// leaves back for users who come back.
 //
 // A watcher that falls behind by more than 4,096 changes for more than a second is given up: its stream closes with
 // [ErrSlow], and a new Watch begins with a new list. ctx bounds the stream. Watching a topic is not being in it: a
@@ -111,15 +122,21 @@ func (t Topic[T]) Watch(ctx context.Context) *Stream[PresenceEvent] {
 // Whoever changes a session's membership does so first and then tells, both under the session's order lock. Whoever
 // makes a list sets told before it looks at the members. So a change that finds told unset comes before the list, and
 // is in it; any other waits for mu, which the list holds, and is skipped if the list has it already. Of one session
-// there is one such change at most.
+// there is one such change at most. Lists for other nodes are made the same way, after the mesh has been set to say that
+// the topic is watched; of a change that such a list has already the other node takes no notice, see presence_far.go.
+//
+// Lock order: a session's order lock, then mu, then those of the mesh and the engine.
 type attendance struct {
 	st   *topicState
-	told atomic.Bool // changes have to be told; stored under mu
+	told atomic.Bool // changes have to be told here; stored under mu
 
 	mu       sync.Mutex
 	watchers int                          // guarded by mu
 	log      *fanout.Topic                // of the changes; nil while nobody watches; guarded by mu
+	listed   bool                         // watchers have got their list, so changes are told; guarded by mu
 	in       map[*Session]json.RawMessage // nil while nobody watches, or with WithMember while it is empty; guarded by mu
+	far      map[string]farMember         // of other nodes, by session; nil while nobody watches, or without a bus; guarded by mu
+	held     *held                        // nil while nobody watches, or without grace; guarded by mu
 }
 
 // attendance returns the topic's.
@@ -136,20 +153,27 @@ func (st *topicState) attendance() *attendance {
 // always reports whether members are kept although nobody watches, since they have data.
 func (a *attendance) always() bool { return a.st.hub.opts.member != nil }
 
-// tell is called after each change of a membership, under the session's order lock.
-func (st *topicState) tell(kind PresenceKind, s *Session, data json.RawMessage) {
+// tell is called after each change of a membership, under the session's order lock. ended: it is over since the session
+// is.
+func (st *topicState) tell(kind PresenceKind, s *Session, data json.RawMessage, ended bool) {
+	st.changed()
+	far := st.watchedFar()
 	a := st.present.Load()
-	if a == nil && st.hub.opts.member != nil {
+	if a == nil && (far || st.hub.opts.member != nil) {
 		a = st.attendance()
 	}
-	if a != nil && a.told.Load() {
-		a.change(kind, s, data)
+	if a != nil && (far || a.told.Load()) {
+		a.change(kind, s, data, ended, far)
 	}
 }
 
-func (a *attendance) change(kind PresenceKind, s *Session, data json.RawMessage) {
+// change tells of a change here; far: the other nodes too.
+func (a *attendance) change(kind PresenceKind, s *Session, data json.RawMessage, ended, far bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if far {
+		a.tellFarLocked(s.member(data), kind == PresenceJoined, ended)
+	}
 	if a.log == nil && !a.always() {
 		return // nobody watches any more
 	}
@@ -169,13 +193,39 @@ func (a *attendance) change(kind PresenceKind, s *Session, data json.RawMessage)
 			a.in = nil
 		}
 	}
-	if a.log != nil {
-		a.publishLocked(kind, []Member{s.member(data)}, nil)
+	if a.log == nil {
+		return
+	}
+	if m := []Member{s.member(data)}; kind == PresenceJoined {
+		a.changedLocked(m, nil, false)
+	} else {
+		a.changedLocked(nil, m, ended)
 	}
 }
 
-// publishLocked appends an event for the given subscribers, nil for all.
+// changedLocked tells watchers of members that have come and gone, who are theirs from then on. ended: those that have
+// gone have ended, and are told later when they may be held back.
+func (a *attendance) changedLocked(joined, left []Member, ended bool) {
+	if !a.listed {
+		return // the list will tell
+	}
+	if a.held != nil {
+		if ended {
+			left = a.held.hold(left)
+		}
+		var back []Member
+		joined, back = a.held.comeBack(joined)
+		left = append(left, back...)
+	}
+	a.publishLocked(PresenceJoined, joined, nil)
+	a.publishLocked(PresenceLeft, left, nil)
+}
+
+// publishLocked appends an event for the given subscribers, nil for all. A change of nobody is none.
 func (a *attendance) publishLocked(kind PresenceKind, members []Member, only []uint64) {
+	if len(members) == 0 && kind != PresenceList {
+		return
+	}
 	e := &queue.Entry{Value: &PresenceEvent{Kind: kind, Members: members, Time: time.Now()}, Only: only}
 	// It cannot fail: the log has no bound of its own, and no member that writes frames.
 	if err := a.log.TryPublish(e); err != nil {
@@ -183,17 +233,17 @@ func (a *attendance) publishLocked(kind PresenceKind, members []Member, only []u
 	}
 }
 
-// list returns who is there.
-func (a *attendance) list() []Member {
+// here returns who is there on this node.
+func (a *attendance) here() []Member {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	told := a.told.Swap(true) // changes wait from here on
-	defer a.told.Store(told)
-	return a.listLocked()
+	return a.hereLocked()
 }
 
-// listLocked returns who is there. told is set.
-func (a *attendance) listLocked() []Member {
+// hereLocked returns who is there on this node. Changes wait from here on, until mu is free.
+func (a *attendance) hereLocked() []Member {
+	told := a.told.Swap(true)
+	defer a.told.Store(told)
 	list := []Member{} // never null as JSON
 	if a.in != nil || a.always() {
 		for s, data := range a.in {
@@ -207,28 +257,51 @@ func (a *attendance) listLocked() []Member {
 	return list
 }
 
+// watchedLocked returns who is there as watchers know it: with those held back.
+func (a *attendance) watchedLocked() []Member {
+	list := a.hereLocked()
+	for _, m := range a.far {
+		list = append(list, m.Member)
+	}
+	if a.held != nil {
+		list = a.held.appendTo(list)
+	}
+	return list
+}
+
 // watch makes sub a watcher: it gets the list, and every change after it.
 func (a *attendance) watch(sub *fanout.Subscriber) (*fanout.Member, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.log == nil {
-		a.log = a.st.hub.engine.NewTopic(fanout.TopicConfig{Tag: a.st})
-		a.told.Store(true) // before the members are looked at
-		if !a.always() {
-			in := make(map[*Session]json.RawMessage)
-			for s := range a.st.members() {
-				in[s] = nil
-			}
-			a.in = in
-		}
+		a.beginLocked()
 	}
+	a.watchers++ // until unwatch, also after an error
 	m, err := a.log.Join(sub, watchRule, nil, 0)
 	if err != nil {
 		return nil, err
 	}
-	a.watchers++
-	a.publishLocked(PresenceList, a.listLocked(), []uint64{sub.ID()})
+	if a.listed {
+		a.publishLocked(PresenceList, a.watchedLocked(), []uint64{sub.ID()})
+	}
 	return m, nil
+}
+
+// beginLocked begins to keep the list.
+func (a *attendance) beginLocked() {
+	a.log = a.st.hub.engine.NewTopic(fanout.TopicConfig{Tag: a.st})
+	a.told.Store(true) // before the members are looked at
+	if !a.always() {
+		in := make(map[*Session]json.RawMessage)
+		for s := range a.st.members() {
+			in[s] = nil
+		}
+		a.in = in
+	}
+	if grace := a.st.hub.opts.grace; grace > 0 {
+		a.held = newHeld(grace, a.st.hub.engine.NewTimer(a.graceOver))
+	}
+	a.listed = !a.watchFarLocked()
 }
 
 // unwatch is called once for each watcher that has gone.
@@ -239,6 +312,11 @@ func (a *attendance) unwatch() {
 		return
 	}
 	a.log = nil
+	if a.held != nil {
+		a.held.timer.Stop()
+		a.held = nil
+	}
+	a.unwatchFarLocked()
 	if !a.always() {
 		a.told.Store(false)
 		a.in = nil

@@ -340,13 +340,18 @@ func (t Topic[T]) Len() int {
 	return 0
 }
 
-// Count returns the number of sessions that are members, in the whole cluster; on one node that is Len. It does not
-// wait for anybody on one node.
+// Count returns the number of sessions that are members, in the whole cluster: [Topic.Len], and of other nodes what they
+// have last told, see [WithPresence]. It does not wait, and takes as long for a thousand nodes as for one. Only the zero
+// Topic is an error: [ErrClosed].
 func (t Topic[T]) Count(context.Context) (int, error) {
 	if t.st == nil {
 		return 0, ErrClosed
 	}
-	return t.Len(), nil
+	n := t.Len()
+	if t.st.far != nil {
+		n += t.st.far.Others()
+	}
+	return n, nil
 }
 
 // Snapshot ranges over what the topic's history holds when the loop begins, oldest first: what a stream with a [Replay]
