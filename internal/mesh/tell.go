@@ -99,6 +99,17 @@ func (n *Node) Tell(topic string, m Member, joined, ended bool) uint64 {
 	return w.number
 }
 
+// Told returns the number that Tell last gave a topic, and 0 when nobody watches. It is quick.
+func (n *Node) Told(topic string) uint64 {
+	t := &n.peers.tell
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if w := t.topics[topic]; w != nil {
+		return w.number
+	}
+	return 0
+}
+
 // take returns the last numbers of those with changes since the last call. The loop calls it.
 func (t *tellings) take() []presenceNumber {
 	t.mu.Lock()
