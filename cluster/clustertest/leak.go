@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"context"
 	"runtime"
 	"strings"
 	"testing"
@@ -8,38 +9,39 @@ import (
 )
 
 // A bus that is closed leaves no goroutine.
-func (s *suite) leak(t testing.TB) {
-	s.leaves(t, func() func() { return func() {} })
-}
+func (s *suite) leak(t testing.TB) { s.leaves(t, nil) }
 
-// Nor does one that is closed while the broker is away.
+// Nor does one that is closed while the broker is away, which need not come back for them to end.
 func (s *suite) leakDown(t testing.TB) {
-	s.leaves(t, func() func() { return s.broken(t) })
+	s.leaves(t, func() (restore func()) { return s.broken(t) })
 }
 
-// leaves uses buses, closes them after calling before, and wants their goroutines to be gone after what before returned.
-func (s *suite) leaves(t testing.TB, before func() (after func())) {
-	use := func(n int) {
+// leaves uses buses, closes them, after the broker was taken away if it is, and wants their goroutines to be gone.
+func (s *suite) leaves(t testing.TB, away func() (restore func())) {
+	use := func(n int) (restore func()) {
 		p := s.peers(t, n)
 		for i, b := range p {
 			b.alive(p[(i+1)%n])
 		}
-		after := before()
+		restore = func() {}
+		if away != nil {
+			restore = away()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+		defer cancel()
 		for _, b := range p {
-			if s.Break != nil {
-				b.Publish(t.Context(), message(s.subject("x"), "?")) // may fail: it is the test of what it leaves
-			}
+			b.Publish(ctx, message(s.subject("x"), "?")) // may fail: what it leaves is the question
 			b.shut()
 		}
-		after()
+		return restore
 	}
-	use(2) // what lives as long as the process has begun
+	use(2)() // what lives as long as the process has begun
 	old := goroutines()
-	use(8)
+	restore := use(8)
 	deadline := time.NewTimer(s.Timeout)
 	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
 	for {
 		var left []string
 		for id, stack := range goroutines() {
@@ -48,10 +50,11 @@ func (s *suite) leaves(t testing.TB, before func() (after func())) {
 			}
 		}
 		if len(left) == 0 {
+			restore()
 			return
 		}
 		select {
-		case <-tick.C: // goroutines on their way out need a moment, and tell nobody
+		case <-look.C: // goroutines on their way out need a moment, and tell nobody
 		case <-deadline.C:
 			t.Fatalf("%d goroutines are left by 8 buses that are closed:\n\n%s", len(left), strings.Join(left, "\n\n"))
 		}
