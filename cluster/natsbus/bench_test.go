@@ -56,8 +56,8 @@ type relay struct {
 	receive func() []byte
 	end     func()
 	wire    wire
-	began    time.Time
-	used     time.Duration // CPU of this process before
+	began   time.Time
+	used    time.Duration // CPU of this process before
 }
 
 // newRelay connects by two buses.

@@ -45,7 +45,7 @@ var _ cluster.Bus = (*Bus)(nil)
 var errDead = errors.New("connection lost")
 
 // Connect connects to the servers of the URL, or to those of several URLs with commas between, as nats.Connect does. It
-// waits for the first attempt with each of them, which takes 2 s at most (nats.Timeout). That they cannot be reached, or
+// waits for the first attempt with each of them, which takes 4 s at most for one address (twice nats.Timeout). That they cannot be reached, or
 // refuse the credentials, is no error: the bus is then in [cluster.StateDown] and goes on trying. An error is about the
 // URL or the options.
 func Connect(url string, opts ...Option) (*Bus, error) {
@@ -81,6 +81,9 @@ func Connect(url string, opts ...Option) (*Bus, error) {
 // which concurrent calls share. That is what nil means; without the answer the bus would not know for as long as it takes
 // to notice that a server is gone, up to 6 s. While the bus is down Publish returns at once. After an error that is not
 // about a single message n is 0, and the server may have some of them nevertheless.
+//
+// There is one wait that ctx does not end: a call that is caught in the moment in which a connection breaks may have to
+// wait for the next attempt to connect, during which nats.go holds its lock. Connect says how long that takes.
 func (b *Bus) Publish(ctx context.Context, m ...cluster.Message) (int, error) {
 	n, err := b.publish(ctx, m)
 	if err != nil {

@@ -9,7 +9,8 @@
 //
 // All that [cluster.Bus] asks for, and:
 //
-//   - One connection, and six goroutines, however many subscriptions there are. A subscription takes about 700 bytes.
+//   - One connection, and six goroutines, however many subscriptions there are. A subscription takes about 400
+//     bytes, and its name with the prefix.
 //   - Publish returns nil when the server has answered that it has the messages: one ping for a batch, which calls at the
 //     same time share. Until then a message may be lost; afterwards it is the server's, which has no copy on disk either.
 //   - A server that is gone without a word (stopped, or behind a network that drops) is noticed within 6 s, by pings every
@@ -18,7 +19,7 @@
 //     does not take the credentials. All subscriptions come back with the connection, in a few writes, before the bus says
 //     that it is up.
 //   - Nothing is saved up while the bus is down, and nothing is sent twice.
-//   - No call holds a lock while it waits for the network, so that every context is obeyed, and Close returns at once.
+//   - No call holds a lock while it waits for the network, so that contexts are obeyed, and Close returns at once.
 //   - A reader that is too slow loses messages, not the connection, each of which is counted once. See [Buffer].
 //   - A subject that is too long, which NATS answers by closing the connection for good, is an error here
 //     ([cluster.ErrSubject]); so are payloads that are larger than the server's max_payload ([cluster.ErrTooLarge]).

@@ -103,6 +103,9 @@ func (l *link) write() {
 		if roomy != nil {
 			close(roomy)
 		}
+		if len(out) == 0 {
+			continue
+		}
 		if _, err := l.Conn.Write(out); err != nil {
 			l.fail(err)
 			return
@@ -117,6 +120,9 @@ func (l *link) write() {
 // error.
 func (l *link) room(ctx context.Context) error {
 	for {
+		if l.why() != nil {
+			return errDead
+		}
 		l.mu.Lock()
 		if len(l.waiting) < high {
 			l.mu.Unlock()
@@ -132,7 +138,6 @@ func (l *link) room(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-l.life.Done():
-			return errDead
 		}
 	}
 }

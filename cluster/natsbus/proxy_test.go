@@ -99,6 +99,7 @@ func (p *proxy) pass(to, from net.Conn, mute *atomic.Bool) {
 
 // A network that drops without a word is noticed, nothing waits for it longer than its context, and it heals.
 func TestNetworkThatDrops(t *testing.T) {
+	t.Parallel()
 	s := embedded(t, nil)
 	p := newProxy(t, s.Addr().String())
 	a, b := connect(t, p.url()), connect(t, s.ClientURL())
@@ -164,6 +165,7 @@ func TestNetworkThatDrops(t *testing.T) {
 
 // Close does not wait for a server that says nothing, in a handshake or later.
 func TestCloseDoesNotWait(t *testing.T) {
+	t.Parallel()
 	s := embedded(t, nil)
 	p := newProxy(t, s.Addr().String())
 	up := connect(t, p.url())
