@@ -1,16 +1,15 @@
 package redisbus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +30,6 @@ type server struct {
 	conf string // a file, for a sentinel
 	args []string
 	cmd  *exec.Cmd
-	log  lockedBuffer
 }
 
 // startServer starts a redis-server that ends with the test, which is skipped when there is none to start, unless CI requires
@@ -93,7 +91,12 @@ func (s *server) start() {
 	}
 	args = append(args, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	log, err := os.Create(filepath.Join(s.dir, "log")) // a buffer would have a goroutine
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -102,7 +105,8 @@ func (s *server) start() {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("redis-server does not answer:\n%s", s.log.String())
+			text, _ := os.ReadFile(log.Name())
+			s.t.Fatalf("redis-server does not answer:\n%s", text)
 		}
 	}
 }
@@ -125,23 +129,6 @@ func (s *server) ask(args ...any) (any, error) {
 	c := redis.NewClient(&redis.Options{Addr: s.addr(), Protocol: 2, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second, ReadTimeout: time.Second, DisableIdentity: true})
 	defer c.Close()
 	return c.Do(context.Background(), args...).Result()
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // each runs a test against miniredis and against a real server.

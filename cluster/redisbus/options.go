@@ -33,7 +33,7 @@ func newOptions(opts []Option) (options, error) {
 func Prefix(prefix string) Option {
 	return func(o *options) error {
 		if len(prefix) > 128 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:") != "" {
-			return fmt.Errorf("redisbus: prefix %.40q: want at most 128 letters, digits and _-.:", prefix)
+			return fmt.Errorf("redisbus: prefix %.40q: want at most 128 letters, digits and bytes of \"_-.:\"", prefix)
 		}
 		o.prefix = prefix
 		return nil

@@ -40,7 +40,7 @@ func startCluster(t testing.TB, n int) []*server {
 		eventually(t, "the cluster is whole", func() bool {
 			info, err := s.ask("CLUSTER", "INFO")
 			text := fmt.Sprint(info)
-			return err == nil && strings.Contains(text, "cluster_state:ok") && strings.Contains(text, "cluster_known_nodes:"+strconv.Itoa(n)+"\r")
+			return err == nil && strings.Contains(text, "cluster_slots_assigned:16384") && strings.Contains(text, "cluster_state:ok") && strings.Contains(text, "cluster_known_nodes:"+strconv.Itoa(n)+"\r")
 		})
 	}
 	return nodes
