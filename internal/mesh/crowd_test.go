@@ -34,7 +34,6 @@ type folk struct {
 	conflicts int
 	refused   []error
 	gaps      []Gap
-	statuses  []cluster.Status
 }
 
 type folkTopic struct {
@@ -54,16 +53,16 @@ func (f *folk) UserSessions(user string) int {
 	defer f.mu.Unlock()
 	return f.users[user]
 }
-func (f *folk) HasSession(id string) bool  { return strings.HasSuffix(id, ".there") }
-func (f *folk) Deliver(To, Payload)        {}
-func (f *folk) Kick(To, uint16, string)    {}
-func (f *folk) Leave(To, string)           {}
-func (f *folk) Failed(int, error)          {}
-func (f *folk) Bus(s cluster.Status)       {}
-func (f *folk) Gap(g Gap)                  { f.mu.Lock(); f.gaps = append(f.gaps, g); f.mu.Unlock() }
-func (f *folk) Conflict(string)            { f.mu.Lock(); f.conflicts++; f.mu.Unlock() }
-func (f *folk) Refused(err error)          { f.mu.Lock(); f.refused = append(f.refused, err); f.mu.Unlock() }
-func (f *folk) WatchReady(topic string)    { f.mu.Lock(); f.ready[topic]++; f.mu.Unlock() }
+func (f *folk) HasSession(id string) bool { return strings.HasSuffix(id, ".there") }
+func (f *folk) Deliver(To, Payload)       {}
+func (f *folk) Kick(To, uint16, string)   {}
+func (f *folk) Leave(To, string)          {}
+func (f *folk) Failed(int, error)         {}
+func (f *folk) Bus(s cluster.Status)      {}
+func (f *folk) Gap(g Gap)                 { f.mu.Lock(); f.gaps = append(f.gaps, g); f.mu.Unlock() }
+func (f *folk) Conflict(string)           { f.mu.Lock(); f.conflicts++; f.mu.Unlock() }
+func (f *folk) Refused(err error)         { f.mu.Lock(); f.refused = append(f.refused, err); f.mu.Unlock() }
+func (f *folk) WatchReady(topic string)   { f.mu.Lock(); f.ready[topic]++; f.mu.Unlock() }
 
 func (f *folk) Members(topic string) ([]Member, uint64) {
 	f.mu.Lock()
@@ -196,6 +195,14 @@ func (f *folk) peers() string {
 		ids = append(ids, fmt.Sprintf("%s:%d", p.Node, p.Sessions))
 	}
 	return strings.Join(ids, " ")
+}
+
+func (f *folk) takeGaps() []Gap {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	gaps := f.gaps
+	f.gaps = nil
+	return gaps
 }
 
 func (f *folk) end() { f.Close(context.Background()) }
