@@ -28,6 +28,8 @@ const (
 
 // asks are the questions of this node that wait for answers.
 type asks struct {
+	answers uint64 // given; the loop's
+
 	mu     sync.Mutex
 	next   uint64          // guarded by mu
 	open   map[uint64]*ask // guarded by mu
@@ -47,7 +49,7 @@ type ask struct {
 // part is what has come of an answer.
 type part struct {
 	node    string
-	attempt uint64
+	answer  uint64 // its number at the node that gives it
 	next    uint64 // part
 	members []Member
 }
@@ -89,28 +91,23 @@ func (n *Node) ask(ctx context.Context, question byte, text string, node *string
 		return a, err
 	}
 	defer n.peers.asks.end(id)
-	body := func(attempt uint64) []byte {
-		b := binary.AppendUvarint(n.appendIntro(nil), id)
-		b = binary.AppendUvarint(b, attempt)
-		return appendText(append(b, question), text)
-	}
+	body := appendText(append(binary.AppendUvarint(n.appendIntro(nil), id), question), text)
 	if node == nil {
-		n.post(subjectControl, kindAsk, body(0))
+		n.post(subjectControl, kindAsk, body)
 	} else {
-		n.post(nodeSubject(*node), kindAsk, body(0))
+		n.post(nodeSubject(*node), kindAsk, body)
 	}
 	timer := time.NewTimer(askAgain)
 	defer timer.Stop()
-	for attempt := uint64(1); ; attempt++ {
+	for {
 		select {
 		case <-a.done:
 			return a, a.err
 		case <-ctx.Done():
 			return a, context.Cause(ctx)
 		case <-timer.C:
-			b := body(attempt)
 			for _, node := range n.peers.asks.missing(a) {
-				n.post(nodeSubject(node), kindAsk, b)
+				n.post(nodeSubject(node), kindAsk, body)
 			}
 			timer.Reset(askAgain)
 		}
@@ -190,19 +187,9 @@ func (s *asks) close() {
 
 // receiveAsk answers. The node that asks need not be known, but it is from now on.
 func (n *Node) receiveAsk(o Origin, c cutter, now time.Time) bool {
-	in, id, attempt, question, text := c.intro(), c.uvarint(), c.uvarint(), c.byte(), c.text()
+	in, id, question, text := c.intro(), c.uvarint(), c.byte(), c.text()
 	if !c.whole() {
 		return false
-	}
-	answer := func(part uint64, last bool) []byte {
-		b := binary.BigEndian.AppendUint64(nil, uint64(o))
-		b = binary.AppendUvarint(b, id)
-		b = binary.AppendUvarint(b, attempt)
-		part <<= 1
-		if last {
-			part |= 1
-		}
-		return binary.AppendUvarint(b, part)
 	}
 	switch question {
 	case questionUser, questionSession, questionMembers:
@@ -212,6 +199,17 @@ func (n *Node) receiveAsk(o Origin, c cutter, now time.Time) bool {
 	pr := n.meet(o, in, false, now)
 	if pr == nil {
 		return true
+	}
+	n.peers.asks.answers++
+	answer := func(part uint64, last bool) []byte {
+		b := binary.BigEndian.AppendUint64(nil, uint64(o))
+		b = binary.AppendUvarint(b, id)
+		b = binary.AppendUvarint(b, n.peers.asks.answers)
+		part <<= 1
+		if last {
+			part |= 1
+		}
+		return binary.AppendUvarint(b, part)
 	}
 	subject := nodeSubject(pr.node)
 	switch question {
@@ -255,7 +253,7 @@ func cutMembers(members []Member) (some, rest []Member) {
 }
 
 func (n *Node) receiveAnswer(o Origin, c cutter, now time.Time) bool {
-	to, id, attempt, index := c.origin(), c.uvarint(), c.uvarint(), c.uvarint()
+	to, id, answer, index := c.origin(), c.uvarint(), c.uvarint(), c.uvarint()
 	last := index&1 != 0
 	index >>= 1
 	if c.bad {
@@ -293,10 +291,11 @@ func (n *Node) receiveAnswer(o Origin, c cutter, now time.Time) bool {
 			return false
 		}
 	}
-	if index == 0 && (attempt != part.attempt || part.next == 0) {
-		*part = parted(part.node, attempt)
+	// Somebody who is asked twice, by us or by a bus that repeats, gives two answers, whose order is not the same.
+	if index == 0 && answer > part.answer {
+		part.answer, part.next, part.members = answer, 0, nil
 	}
-	if attempt != part.attempt || index != part.next || len(part.members) > maxMembers {
+	if answer != part.answer || index != part.next || len(part.members) > maxMembers {
 		return true // a repeat, or something between was lost: it is asked again
 	}
 	part.next++
@@ -309,6 +308,3 @@ func (n *Node) receiveAnswer(o Origin, c cutter, now time.Time) bool {
 	}
 	return true
 }
-
-// parted is an answer of which nothing has come.
-func parted(node string, attempt uint64) part { return part{node: node, attempt: attempt} }

@@ -14,11 +14,11 @@ const (
 	kindBeat                               // see report
 	kindPart                               // of a snapshot; see report
 	kindWant                               // intro, the origin that is asked for a snapshot
-	kindAsk                                // intro, number of the ask, attempt, question, text
-	kindAnswer                             // origin that has asked, number of the ask, attempt, part; then what was asked for
+	kindAsk                                // intro, number of the ask, question, text
+	kindAnswer                             // origin that has asked, number of the ask, number of the answer, part; then what was asked for
 	kindWatch                              // intro, names
 	kindUnwatch                            // names
-	kindMembers                            // origin that watches, blocks; see lists
+	kindMembers                            // origin that watches, blocks; see receiveMembers
 	kindChange                             // name, number, flags, member
 )
 

@@ -197,6 +197,33 @@ func (f *folk) peers() string {
 	return strings.Join(ids, " ")
 }
 
+// readies returns how often a watch was ready, of all topics with "".
+func (f *folk) readies(topic string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if topic != "" {
+		return f.ready[topic]
+	}
+	sum := 0
+	for _, n := range f.ready {
+		sum += n
+	}
+	return sum
+}
+
+func (f *folk) listsTold() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lists
+}
+
+// number returns the last number of Tell.
+func (f *folk) number(topic string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told[topic]
+}
+
 func (f *folk) takeGaps() []Gap {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,7 +20,8 @@ const (
 // A number is never used again: those of a topic that comes to be watched go on from the greatest of all. So whatever
 // anybody remembers from an earlier time is less.
 type tellings struct {
-	owed map[owed]struct{} // the loop's
+	owed  map[owed]struct{} // the loop's
+	lists uint64            // sent; the loop's
 
 	any atomic.Int64 // len(topics)
 
@@ -278,6 +279,7 @@ func (n *Node) listsDue(now time.Time) (next time.Time) {
 		base := t.topics[o.topic].base
 		t.mu.RUnlock()
 		members, number := n.host.Members(o.topic)
+		t.lists++
 		number = max(number, base) // what was told before anybody watched is in the list
 		for index := uint64(0); ; index += 2 {
 			some, rest := cutMembers(members)
@@ -286,6 +288,7 @@ func (n *Node) listsDue(now time.Time) (next time.Time) {
 				part |= 1
 			}
 			b := binary.AppendUvarint(appendName(nil, o.topic), number)
+			b = binary.AppendUvarint(b, t.lists)
 			b = binary.AppendUvarint(b, part)
 			b = binary.AppendUvarint(b, uint64(len(some)))
 			for _, m := range some {

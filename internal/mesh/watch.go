@@ -59,6 +59,7 @@ type change struct {
 // listing is a list of which some parts have come.
 type listing struct {
 	number  uint64
+	serial  uint64 // of the list at the node whose it is
 	next    uint64 // part
 	members []Member
 }
@@ -265,7 +266,7 @@ func (n *Node) settle(s *sight, now time.Time) {
 
 // A list is a block of members of one topic, or several parts of it:
 //
-//	name, number, index of the part times two, and 1 in the last; how many members, members
+//	name, number, serial, index of the part times two, and 1 in the last; how many members, members
 //
 // receiveMembers takes some.
 func (n *Node) receiveMembers(o Origin, c cutter, now time.Time) bool {
@@ -313,13 +314,13 @@ func (n *Node) receiveMembers(o Origin, c cutter, now time.Time) bool {
 
 // block is the head of a list.
 type block struct {
-	topic        []byte
-	number, part uint64
-	last         bool
+	topic                []byte
+	number, serial, part uint64
+	last                 bool
 }
 
 func (c *cutter) block() block {
-	b := block{topic: c.name(), number: c.uvarint()}
+	b := block{topic: c.name(), number: c.uvarint(), serial: c.uvarint()}
 	v := c.uvarint()
 	b.part, b.last = v>>1, v&1 != 0
 	return b
@@ -331,17 +332,13 @@ func (c *cutter) members() uint64 { return c.count(uint64(len(c.rest)) / 3) }
 // expects reports whether a part of a list is the one to come.
 func (s *sight) expects(b block) bool {
 	if s.listed && b.number <= s.number {
-		s.list = nil
 		return false // it says nothing new
 	}
-	if b.part == 0 {
-		s.list = &listing{number: b.number}
+	if b.part == 0 && (s.list == nil || b.serial > s.list.serial) {
+		s.list = &listing{number: b.number, serial: b.serial}
 	}
-	if s.list == nil || s.list.number != b.number || s.list.next != b.part {
-		s.list = nil // something was lost; it is asked again
-		return false
-	}
-	return true
+	// Else it is a repeat, or something was lost: it is asked again.
+	return s.list != nil && s.list.number == b.number && s.list.serial == b.serial && s.list.next == b.part
 }
 
 // listed tells a list that is complete, and the changes behind it that were early.
