@@ -158,6 +158,7 @@ func (n *Node) Close(ctx context.Context) error {
 		err = e
 	}
 	n.wg.Wait()
+	n.setState(cluster.Status{State: cluster.StateClosed}) // nobody is left to read it from the bus
 	n.closed.err = err
 	close(n.closed.done)
 	return err
