@@ -90,5 +90,9 @@ func (h *Hub) part(ctx context.Context) error {
 		return nil
 	}
 	h.endFar()
-	return h.mesh.Close(ctx)
+	first := !h.parted.Swap(true)
+	if err := h.mesh.Close(ctx); first { // of what went wrong then a later call need not hear
+		return err
+	}
+	return nil
 }

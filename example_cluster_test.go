@@ -45,7 +45,7 @@ func ExampleWithSigning() {
 	broker := cluster.NewMemory()
 	defer broker.Close()
 	node := func(key string) (*wshub.Hub, wshub.Topic[string]) {
-		h, err := wshub.New(wshub.WithBus(broker.Bus()), wshub.WithSigning([]byte(key)))
+		h, err := wshub.New(wshub.WithBus(broker.Bus()), wshub.WithSigning([]byte(key)), wshub.WithLogger(nil))
 		if err != nil {
 			panic(err)
 		}

@@ -46,6 +46,7 @@ type Hub struct {
 
 	over    context.Context // of what other nodes have sent and waits for room here; set with mesh, as is endFar
 	endFar  context.CancelFunc
+	parted  atomic.Bool
 	started time.Time   // immutable after New
 	closed  atomic.Bool // set before Shutdown looks for sessions
 	off     atomic.Bool // set before cutOff does
