@@ -15,7 +15,8 @@ import (
 // [Memory.Delivered] tell who has sent and got what. All of it may be called at any time by any goroutine, and works in a
 // testing/synctest bubble in fake time, when the Memory is made in it.
 //
-// A Memory has no goroutine while no message is delayed and no queue has more than a few hundred.
+// A Memory has no goroutine while no message is delayed and no queue has more than 256. Of a longer queue the first 256 can
+// be read without waiting, and the rest follows them.
 type Memory struct {
 	queue      int
 	echo       bool
@@ -114,6 +115,7 @@ func (m *Memory) setDown(down bool) {
 		m.forgetLocked(func(*flight) bool { return true })
 	}
 	for _, b := range m.buses {
+		b.wakeLocked()
 		b.tellLocked()
 	}
 }

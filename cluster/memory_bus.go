@@ -21,7 +21,7 @@ type MemoryBus struct {
 	closed bool
 	killed bool
 	down   bool
-	cut    chan struct{} // not nil while the connection is cut; closed when that ends
+	cut    chan struct{} // not nil while the connection is cut; closed to have those who wait for its end look again
 }
 
 var _ Bus = (*MemoryBus)(nil)
@@ -130,7 +130,7 @@ func (b *MemoryBus) subscribe(ctx context.Context, subjects []string) error {
 			return nil
 		}
 		select {
-		case <-cut: // mended, down, or killed
+		case <-cut:
 		case <-b.gone:
 		case <-ctx.Done():
 		}

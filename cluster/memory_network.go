@@ -76,12 +76,13 @@ func (b *MemoryBus) setDown(down bool) {
 	b.down = down
 	if down {
 		b.m.forgetLocked(func(f *flight) bool { return f.route.to == b })
+		b.wakeLocked()
 	}
 	b.tellLocked()
 }
 
 // Cut silently takes the connection off the network, until Mend: Publish takes messages that arrive nowhere, nothing is
-// received, Subscribe waits, and the state stays what it is.
+// received, Subscribe waits, and the state stays what it is. Messages that arrive while the connection is cut are lost.
 func (b *MemoryBus) Cut() {
 	b.m.mu.Lock()
 	defer b.m.mu.Unlock()
@@ -98,9 +99,15 @@ func (b *MemoryBus) Mend() {
 }
 
 func (b *MemoryBus) mendLocked() {
+	b.wakeLocked()
+	b.cut = nil
+}
+
+// wakeLocked has calls that wait for the end of a cut look again.
+func (b *MemoryBus) wakeLocked() {
 	if b.cut != nil {
 		close(b.cut)
-		b.cut = nil
+		b.cut = make(chan struct{})
 	}
 }
 
@@ -189,8 +196,9 @@ func (m *Memory) tapLocked(b *MemoryBus, routes []*route, msg Message) []*route 
 		return (r.to != b || m.echo) && !tap(Delivery{b.name, r.to.name, msg})
 	})
 	m.mu.Lock()
+	passed = slices.DeleteFunc(passed, func(r *route) bool { return r.to.closed || r.to.killed }) // meanwhile
 	m.count.total.Dropped += uint64(len(routes) - len(passed))
-	return slices.DeleteFunc(passed, func(r *route) bool { return r.to.closed || r.to.killed })
+	return passed
 }
 
 // sendLocked sends a message to one connection through the network.
