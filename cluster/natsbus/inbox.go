@@ -83,8 +83,7 @@ func (q *inbox) run() {
 		case sub := <-q.slow:
 			q.begin(sub)
 		case sub := <-q.gone:
-			q.ask(sub)
-			delete(q.dropped, sub)
+			q.forget(sub)
 		case <-q.ticks:
 			q.askAll()
 		case <-q.done:
@@ -141,6 +140,12 @@ func (q *inbox) begin(sub *nats.Subscription) {
 		q.ticker = time.NewTicker(recount)
 		q.ticks = q.ticker.C
 	}
+}
+
+// forget is for a subscription that is about to be ended.
+func (q *inbox) forget(sub *nats.Subscription) {
+	q.ask(sub)
+	delete(q.dropped, sub)
 }
 
 // askAll asks those that may have lost more, and rests when there are none left.
