@@ -133,7 +133,9 @@ func (n *Node) beat(now time.Time, regular bool) {
 			continue
 		}
 		if count == 0 {
-			delete(b.told, t.name)
+			if delete(b.told, t.name); len(b.told) == 0 {
+				b.told = make(map[string]uint64) // a map never gives its room back
+			}
 		} else {
 			b.told[t.name] = count
 		}

@@ -59,7 +59,7 @@ type peer struct {
 	node   string // immutable
 	since  time.Time
 
-	heard    atomic.Int64 // unix nanoseconds; the loop's to write
+	heard    atomic.Int64 // see sinceStart; the loop's to write
 	sessions atomic.Int64 // the loop's to write
 
 	interval time.Duration
@@ -136,7 +136,7 @@ func (n *Node) Peers() []Peer {
 			Node:     pr.node,
 			Sessions: clampInt(pr.sessions.Load()),
 			Since:    pr.since,
-			Heard:    time.Unix(0, pr.heard.Load()),
+			Heard:    n.started.Add(time.Duration(pr.heard.Load())),
 		})
 	}
 	p.mu.RUnlock()
@@ -210,7 +210,7 @@ func (n *Node) evict(now time.Time) (next time.Time) {
 		}
 	}
 	for _, pr := range p.all {
-		until := time.Unix(0, pr.heard.Load()).Add(silentIntervals * pr.interval)
+		until := n.started.Add(time.Duration(pr.heard.Load()) + silentIntervals*pr.interval)
 		if !now.Before(until) {
 			n.stats.evicted.Add(1)
 			n.leave(pr)
@@ -220,6 +220,10 @@ func (n *Node) evict(now time.Time) (next time.Time) {
 	}
 	return next
 }
+
+// sinceStart returns a time as what a peer keeps of it. It counts from a time of the monotonic clock: nobody is to go because
+// the machine's clock is set.
+func (n *Node) sinceStart(now time.Time) int64 { return int64(now.Sub(n.started)) }
 
 // earlier returns the earlier of two times of which zero is never.
 func earlier(a, b time.Time) time.Time {
@@ -306,7 +310,7 @@ func (n *Node) meet(o Origin, in intro, complete bool, now time.Time) *peer {
 			return nil
 		}
 		pr.interval = in.interval
-		pr.heard.Store(now.UnixNano())
+		pr.heard.Store(n.sinceStart(now))
 		return pr
 	}
 	if _, ok := p.departed[o]; ok {
@@ -324,7 +328,7 @@ func (n *Node) meet(o Origin, in intro, complete bool, now time.Time) *peer {
 		counts:   make(map[*total]uint64),
 		watches:  make(map[string]struct{}),
 	}
-	pr.heard.Store(now.UnixNano())
+	pr.heard.Store(n.sinceStart(now))
 	p.mu.Lock()
 	p.all[o] = pr
 	p.nodes[pr.node] = o
@@ -347,7 +351,7 @@ func (n *Node) known(o Origin, now time.Time) *peer {
 		n.stats.unwanted.Add(1)
 		return nil
 	}
-	pr.heard.Store(now.UnixNano())
+	pr.heard.Store(n.sinceStart(now))
 	return pr
 }
 
@@ -409,7 +413,9 @@ func (p *peers) release(t *total) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.totals, t.name)
+	if delete(p.totals, t.name); len(p.totals) == 0 {
+		p.totals = make(map[string]*total) // a map never gives its room back
+	}
 }
 
 // setCount tells how many members a peer has in a topic. It reports whether there is room to know it.
@@ -435,7 +441,7 @@ func (p *peers) setCount(pr *peer, name []byte, count uint64) bool {
 	delete(pr.counts, t)
 	p.release(t)
 	if len(pr.counts) == 0 {
-		pr.counts = make(map[*total]uint64) // a map never gives its room back
+		pr.counts = make(map[*total]uint64) // likewise
 	}
 	return true
 }

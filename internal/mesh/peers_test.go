@@ -1,7 +1,9 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,5 +76,68 @@ func TestTableGoes(t *testing.T) {
 		settle(4 * testInterval)
 		want(t, "totals", len(all[1].Node.peers.totals), 0)
 		want(t, "peers", len(all[1].Node.peers.all)+len(all[1].Node.peers.nodes), 0)
+	})
+}
+
+// Whatever goroutines ask and tell while nodes come and go, nothing is left behind and the counts are right in the end.
+func TestManyAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		all := startAll(t, net, 3)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var wg sync.WaitGroup
+		often := func(every time.Duration, f func(i int)) {
+			wg.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					f(i)
+					time.Sleep(every)
+				}
+			})
+		}
+		for i, f := range all {
+			room, hall := f.topic("room"), f.topic("hall")
+			often(10*time.Millisecond, func(int) {
+				_, _, _ = room.Others(), f.OtherSessions(), f.Watched("room")
+				for _, p := range f.Peers() {
+					_ = f.Node.peers.knows(p.Node)
+				}
+			})
+			often(7*time.Millisecond, func(j int) {
+				hall.size.Store(int64(j))
+				hall.Changed()
+				f.setSessions(j)
+			})
+			often(50*time.Millisecond, func(j int) { f.toggle("room", fmt.Sprintf("n%d.%d", i, j%10)) })
+			often(300*time.Millisecond, func(j int) {
+				if j%2 == 0 {
+					f.Node.Watch("room")
+				} else {
+					f.Node.Unwatch("room")
+				}
+			})
+			often(time.Second, func(int) {
+				short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+				defer cancel()
+				_, _ = f.CountUser(short, "ann")
+				_, _ = f.Present(short, "room")
+				_, _ = f.AskSession(short, "n1.there")
+			})
+		}
+		often(2*time.Second, func(j int) {
+			f := start(t, net, fmt.Sprint("guest", j))
+			time.Sleep(time.Second)
+			if j%2 == 0 {
+				f.kill()
+			} else {
+				f.end()
+			}
+		})
+		wg.Wait()
+		settle(4 * testInterval)
+		truth(t, all, "hall", "room")
+		for _, f := range all {
+			want(t, "open asks", len(f.Node.peers.asks.open), 0)
+			want(t, "departed, later", len(f.Node.peers.nodes), 2)
+		}
 	})
 }
