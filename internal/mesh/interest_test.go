@@ -343,6 +343,23 @@ func TestSubscribeFails(t *testing.T) {
 			t.Error("the bus listens, and nobody knows")
 		}
 
+		// What is dropped while the bus could not have it is not asked for any more.
+		bus.setFail(func(call, _ string) error {
+			if call == "+" {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		gone.Want()
+		time.Sleep(retryAfter / 2)
+		gone.Unwant()
+		time.Sleep(linger)
+		synctest.Wait()
+		bus.take()
+		time.Sleep(2 * linger)
+		bus.expect(t, "")
+		bus.setFail(nil)
+
 		// One that this bus cannot have is nobody else's trouble.
 		bus.setFail(func(_, subjects string) error {
 			if strings.Contains(subjects, "bad") {

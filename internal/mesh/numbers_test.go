@@ -38,6 +38,10 @@ func TestNumbersTold(t *testing.T) {
 			if again := n.takeNumbers(); len(again) != 0 {
 				t.Errorf("told twice: %v", again)
 			}
+			b.Publish(Outgoing{})
+			if got := fmt.Sprint(n.takeNumbers()); got != "[{b 4 2}]" {
+				t.Errorf("took %s", got)
+			}
 			n.Topic("a", 5, nil).Publish(Outgoing{})
 			if got := fmt.Sprint(n.takeNumbers()); got != "[{a 5 1}]" {
 				t.Errorf("took %s", got)

@@ -38,7 +38,7 @@ func TestSignature(t *testing.T) {
 		{name: "unsigned", takes: [][]byte{keyA}, want: ErrSignature},
 		{name: "signed, without keys", signs: [][]byte{keyA}, want: ErrSignature},
 		{name: "neither", signs: nil},
-		{name: "other subject", signs: [][]byte{keyA}, takes: [][]byte{keyA}, change: func(s *sent) { s.subject = "wshub.t.other" }, want: ErrSignature},
+		{name: "other subject", signs: [][]byte{keyA}, takes: [][]byte{keyA}, change: func(s *sent) { s.subject = "wshub.t.moor" }, want: ErrSignature},
 		{
 			name: "subject's end in the body", signs: [][]byte{keyA}, takes: [][]byte{keyA}, want: ErrSignature,
 			change: func(s *sent) { s.subject, s.data = at[:len(at)-1], append([]byte{at[len(at)-1]}, s.data...) },
