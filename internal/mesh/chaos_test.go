@@ -32,7 +32,7 @@ func TestChaos(t *testing.T) {
 					wg.Go(func() {
 						for ctx.Err() == nil {
 							f(r)
-							time.Sleep(time.Duration(r.IntN(int(100 * time.Millisecond))))
+							time.Sleep(time.Duration(r.Int64N(int64(100 * time.Millisecond))))
 						}
 					})
 				}
@@ -45,9 +45,9 @@ func TestChaos(t *testing.T) {
 					wg.Go(func() { // in turns
 						r := rand.New(rand.NewPCG(seed, uint64(100+10*i+k)))
 						for ctx.Err() == nil {
-							time.Sleep(time.Duration(r.IntN(int(7 * time.Second))))
+							time.Sleep(time.Duration(r.Int64N(int64(7 * time.Second))))
 							topic.Unwant()
-							time.Sleep(time.Duration(r.IntN(int(7 * time.Second))))
+							time.Sleep(time.Duration(r.Int64N(int64(7 * time.Second))))
 							topic.Want()
 							topic.Await(ctx)
 						}
@@ -72,9 +72,9 @@ func TestChaos(t *testing.T) {
 			}
 			spawn(1, func(r *rand.Rand) {
 				bus := buses[r.IntN(len(buses))]
-				time.Sleep(time.Duration(r.IntN(int(3 * time.Second))))
+				time.Sleep(time.Duration(r.Int64N(int64(3 * time.Second))))
 				bus.Down()
-				time.Sleep(time.Duration(r.IntN(int(time.Second))))
+				time.Sleep(time.Duration(r.Int64N(int64(time.Second))))
 				bus.Up()
 			})
 			time.Sleep(28 * time.Second)
