@@ -114,7 +114,7 @@ func TestFarMembersAddUp(t *testing.T) {
 					delete(truth[of], m.Session)
 					r.memberChanged(of, memberOf("n", m), false, rng.IntN(2) == 0)
 				case 10:
-					time.Sleep(time.Duration(rng.IntN(int(5 * time.Second))))
+					time.Sleep(time.Duration(rng.Int64N(int64(5 * time.Second))))
 				case 11:
 					r.take(t)
 				}
