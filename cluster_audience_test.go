@@ -193,6 +193,7 @@ func TestClusterCount(t *testing.T) {
 		s2, _ := client(t, hubs[1], wshubtest.WithPath("/?as=ann"))
 		client(t, hubs[1], wshubtest.WithPath("/?as=bob"))
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		count := func(a wshub.Audience, want int) {
 			t.Helper()
 			if got, err := a.Count(t.Context()); got != want || err != nil {
@@ -223,6 +224,7 @@ func TestClusterCount(t *testing.T) {
 		}
 		c1.Close(1000, "")
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		for _, h := range hubs {
 			count(h.Everyone(), 2)
 			count(h.User("ann"), 1)
@@ -236,6 +238,7 @@ func TestClusterCount(t *testing.T) {
 			t.Errorf("asking those who do not answer: %d, %v", n, err)
 		}
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		count(hubs[0].Everyone(), 0)
 		count(hubs[0].User("ann"), 0)
 		count(hubs[1].Everyone(), 2)
@@ -244,6 +247,7 @@ func TestClusterCount(t *testing.T) {
 		}
 		m.Partition()
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		count(hubs[0].Everyone(), 2)
 		count(hubs[0].User("ann"), 1)
 	})

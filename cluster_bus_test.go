@@ -77,6 +77,7 @@ func TestClusterBusDown(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		var failed uint64
 		for _, e := range bus {
 			failed += e.N
@@ -128,6 +129,7 @@ func TestClusterGapAtTheEnd(t *testing.T) {
 		synctest.Wait()
 		m.Tap(nil)
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		for e := range events.C() {
 			if e.Kind == wshub.EventGap {
 				if e.Topic != "room" || e.From != 2 || e.To != 3 || e.N != 2 || e.Origin != "n1" {
@@ -171,19 +173,19 @@ func TestPitfall32TwoNodesOfOneID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := cluster.NewMemory()
 		t.Cleanup(m.Close)
-		conflicts := map[string]int{}
-		for _, name := range []string{"first", "second"} {
-			h := newHub(t, wshub.WithBus(m.Connect(name)), wshub.WithNode("same"), wshub.WithLogger(nil),
+		var conflicts [2]int
+		for i, name := range []string{"first", "second"} {
+			newHub(t, wshub.WithBus(m.Connect(name)), wshub.WithNode("same"), wshub.WithLogger(nil),
 				wshub.WithObserver(wshub.Observer{Bus: func(e wshub.Event) {
 					if errors.Is(e.Cause, wshub.ErrNodeConflict) && e.Origin == "same" {
-						conflicts[name]++
+						conflicts[i]++
 					}
 				}}))
-			_ = h
 			synctest.Wait()
 		}
 		time.Sleep(30 * time.Second)
-		if conflicts["first"] != 1 || conflicts["second"] != 1 {
+		synctest.Wait()
+		if conflicts != [2]int{1, 1} {
 			t.Errorf("told: %v, want once each", conflicts)
 		}
 	})
@@ -314,6 +316,7 @@ func TestClusterShutdown(t *testing.T) {
 				stay, cStay := client(t, hubs[1])
 				join(t, room[1], stay)
 				time.Sleep(6 * time.Second)
+				synctest.Wait()
 				if n, _ := hubs[1].Everyone().Count(t.Context()); n != 2 {
 					t.Errorf("%d sessions", n)
 				}

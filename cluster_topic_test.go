@@ -88,6 +88,7 @@ func TestClusterInterest(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
+			synctest.Wait()
 			listens(true)
 			publish(t, room[0], "to nobody")
 			synctest.Wait()
@@ -97,6 +98,7 @@ func TestClusterInterest(t *testing.T) {
 			t.Errorf("%d subjects, want those of all, of control, of both nodes, of the topic", got)
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		listens(false)
 
 		ctx, cancel := context.WithCancel(t.Context())
@@ -110,6 +112,7 @@ func TestClusterInterest(t *testing.T) {
 		for range stream {
 		}
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		listens(false)
 
 		kept := topics[string](t, hubs, "kept", wshub.History(10, time.Minute))
@@ -124,6 +127,7 @@ func TestClusterInterest(t *testing.T) {
 			t.Errorf("the history is %q", got)
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if slices.Contains(m.Subscribers("wshub.t.kept"), "n2") {
 			t.Error("a topic without history is still listened to")
 		}
@@ -298,6 +302,7 @@ func coalesces[C interface {
 		}
 	}
 	time.Sleep(2 * time.Second)
+	synctest.Wait()
 	got := []string{text(<-s.C()), text(<-s.C())}
 	want := []string{text(C(struct {
 		Name  string
@@ -462,6 +467,7 @@ func TestClusterRequireBus(t *testing.T) {
 		c1.ExpectText("only those here")
 		publish(t, loose[0], "here")
 		c1.ExpectText("here")
+		synctest.Wait() // what cannot leave has failed
 		m.Up()
 		synctest.Wait()
 		publish(t, sure[0], "up again")

@@ -8,7 +8,7 @@ import (
 )
 
 // A message that another node has sent to a session whose mailbox is full waits here for room, as Session.Send would:
-// whoever reads the bus does not. lateBound messages or lateBytes of a session may wait, as much again as its mailbox
+// errands do not. lateBound messages or lateBytes of a session may wait, as much again as its mailbox
 // holds; more are dropped and told.
 const (
 	lateBound = 1024
@@ -27,7 +27,7 @@ type lateLine struct {
 	bytes   int            // guarded by lateMail.mu
 }
 
-// deliver sends a message of another node to s, behind those that wait. Only who reads the bus calls it.
+// deliver sends a message of another node to s, behind those that wait. It is an errand: one at a time.
 func (h *Hub) deliver(s *Session, m Message) {
 	e := h.engine.Entry()
 	if m.fill(e) != nil { // it was checked

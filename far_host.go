@@ -37,15 +37,19 @@ func (x *meshHost) Deliver(to mesh.To, p mesh.Payload) {
 		x.counts.invalid.Add(1)
 		return
 	}
-	for _, s := range x.meant(to) {
-		x.deliver(s, m)
-	}
+	x.errand(len(m.Data), func() {
+		for _, s := range x.meant(to) {
+			x.deliver(s, m)
+		}
+	})
 }
 
-// meant returns who is meant here, for a user or a session.
+// meant returns who is meant here.
 func (x *meshHost) meant(to mesh.To) []*Session {
 	a := Audience{h: x.Hub, id: to.ID}
 	switch to.Kind {
+	case mesh.ToEveryone:
+		a.kind = everyone
 	case mesh.ToUser:
 		a.kind = ofUser
 	case mesh.ToSession:
@@ -61,38 +65,33 @@ func (x *meshHost) Kick(to mesh.To, code uint16, reason string) {
 		x.counts.invalid.Add(1)
 		return
 	}
-	if to.Kind == mesh.ToEveryone {
-		x.task(func() {
-			for s := range x.table.all {
-				s.expel(closedWith(c, reason))
-			}
-		})
-		return
-	}
-	for _, s := range x.meant(to) {
-		s.expel(closedWith(c, reason))
-	}
+	x.errand(0, func() {
+		for _, s := range x.meant(to) {
+			s.expel(closedWith(c, reason))
+		}
+	})
 }
 
 // Leave takes sessions out of a topic as Audience.Leave on another node has asked.
 func (x *meshHost) Leave(to mesh.To, topic string) {
-	st := x.reg.living(topic)
-	switch {
-	case st == nil:
-	case to.Kind == mesh.ToEveryone:
-		x.task(func() {
-			for s := range st.members() {
+	x.errand(0, func() {
+		st := x.reg.living(topic)
+		if st == nil {
+			return
+		}
+		if to.Kind == mesh.ToEveryone {
+			for s := range st.members() { // who may be few of all
 				st.leave(s)
 			}
-		})
-	default:
+			return
+		}
 		for _, s := range x.meant(to) {
 			st.leave(s)
 		}
-	}
+	})
 }
 
-// task runs what takes as long as there are sessions, in a goroutine of the hub.
+// task runs f in a goroutine of the hub.
 func (h *Hub) task(f func()) {
 	if !h.tasks.enter() {
 		return // closed: they end anyway

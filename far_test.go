@@ -184,6 +184,7 @@ func TestFarFull(t *testing.T) {
 		const n = 100
 		for i := range n {
 			topic.st.far.Receive(from(mesh.Origin(1+i%2), uint64(1+i/2), false, fmt.Sprint(i)))
+			synctest.Wait()
 		}
 		synctest.Wait()
 		other := mustTopic[string](t, h, "other", Policy{})

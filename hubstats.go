@@ -69,7 +69,7 @@ type BusStats struct {
 	Gaps        uint64 // gaps in what a node published of a topic, see [EventGap]
 	Missing     uint64 // values in them
 	Lost        uint64 // messages that the bus says it lost on their way here
-	Undelivered uint64 // messages to a session that had no room for them
+	Undelivered uint64 // messages to sessions, kicks and leaves for which there was no room
 
 	Evicted   uint64 // nodes that fell silent
 	Beats     uint64 // heartbeats sent

@@ -32,6 +32,7 @@ type Hub struct {
 	everyone  *fanout.Topic // each session is a member from its admission on
 	far       *farTopic     // everyone's part of the cluster; nil without a bus
 	late      lateMail
+	errands   errands
 	events    *fanout.Topic // of Event values; its members are the streams of Events, and observers
 	observers observers
 	table     table
