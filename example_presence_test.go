@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/wshub-go/wshub"
+	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/wshubtest"
 )
 
@@ -67,4 +68,35 @@ func ExampleWithMember() {
 	lobby, _ := rooms.Topic("lobby")
 	fmt.Println(lobby.Present(context.Background()))
 	// Output: [] <nil>
+}
+
+// Two nodes, as a watcher on one of them sees the other.
+func ExampleTopic_Present() {
+	ctx := context.Background()
+	broker := cluster.NewMemory() // in earnest: NATS or Redis, and a process for each hub
+	defer broker.Close()
+	hubs := make([]*wshub.Hub, 2)
+	rooms := make([]wshub.Topic[string], 2)
+	for i := range hubs {
+		hubs[i], _ = wshub.New(wshub.WithBus(broker.Bus()), wshub.WithNode(fmt.Sprint("node", i+1)))
+		defer hubs[i].Close()
+		rooms[i], _ = wshub.NewTopic[string](hubs[i], "room", wshub.Policy{})
+	}
+	tb := new(exampleTB)
+	defer tb.cleanup()
+	watch := rooms[0].Watch(ctx)
+	defer watch.Close()
+	<-watch.C() // the list: nobody yet
+	wshubtest.Dial(tb, hubs[1].Handler(func(ctx context.Context, s *wshub.Session) error {
+		if err := rooms[1].Join(ctx, s); err != nil {
+			return err
+		}
+		for range s.Messages() {
+		}
+		return nil
+	}))
+	joined := <-watch.C()
+	present, err := rooms[0].Present(ctx)
+	fmt.Println(joined.Kind, joined.Members[0].Node, present[0].Node, err)
+	// Output: joined node2 node2 <nil>
 }
