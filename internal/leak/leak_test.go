@@ -10,9 +10,7 @@ import (
 func TestMain(m *testing.M) { Main(m) }
 
 func TestOthers(t *testing.T) {
-	if left := leftovers(); len(left) > 0 {
-		t.Fatalf("before anything was started: %q", left)
-	}
+	awaitNone(t, "before anything was started") // the runner's goroutine of a test before this one
 	started, stop := make(chan struct{}), make(chan struct{})
 	go stray(started, stop)
 	<-started
@@ -20,9 +18,14 @@ func TestOthers(t *testing.T) {
 		t.Errorf("one stray goroutine: %q", left)
 	}
 	close(stop)
+	awaitNone(t, "it is gone")
+}
+
+func awaitNone(t *testing.T, when string) {
+	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); len(leftovers()) > 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("it is gone: %q", leftovers())
+			t.Fatalf("%s: %q", when, leftovers())
 		}
 	}
 }
