@@ -46,7 +46,7 @@ type Bus interface {
 	// Subscribe adds subjects to those the bus listens to. It returns nil once the broker has them all: what anybody
 	// publishes from then on is received. Subjects that the bus listens to already are none to add. After an error, but
 	// one that matches [ErrClosed] or [ErrSubject], the bus keeps trying by itself, as it does after each loss of its
-	// connection, until Unsubscribe: the caller need not call again.
+	// connection, until Unsubscribe: the caller need not call again. With ErrSubject it has added none.
 	Subscribe(ctx context.Context, subjects ...string) error
 
 	// Unsubscribe takes subjects away; those that the bus does not listen to are none to take. Messages that were under
