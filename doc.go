@@ -3,7 +3,7 @@
 // A [Hub] accepts clients as sessions and holds typed topics. A [SessionFunc] serves each session in a goroutine of
 // its own and ranges over its messages; a [Topic] is published to with one append, whatever the number of its members.
 // A slow client is a cursor that lags, and a [Policy] is the rule for how a lagging cursor moves. Nothing needs
-// starting, and an idle hub has no goroutine.
+// starting, and an idle hub without a bus has no goroutine.
 //
 //	ticks, err := wshub.NewTopic(hub, "ticks", wshub.Coalesce(), wshub.KeyBy(Tick.Key))
 //	if err != nil {
@@ -48,13 +48,15 @@
 // who is in it, [Topic.Present] or, with changes, [Topic.Watch]. To hear of sessions that come and go range over
 // [Hub.Events] or be called by an [Observer].
 //
+// To have several nodes give each hub a bus: [WithBus].
+//
 // To stop for a deploy call [Hub.Drain] and then [Hub.Shutdown]; to stop at once, Shutdown alone.
 //
 // # Guarantees
 //
 // Order. Let P and Q be calls that publish or send, and P return before Q begins. A session that is offered both
 // values, and is sent both, is sent P's first: within a topic (of keyed values under [Coalesce]: of the same key),
-// across topics, and between topics and direct messages. A value that [Rate] or [FlushEvery] holds back takes its place
+// across topics, and between topics and direct messages, all of it for calls on the session's own node. A value that [Rate] or [FlushEvery] holds back takes its place
 // when it is released. A policy skips or delays; it never repeats.
 //
 // Read your writes. A session is offered every value of a topic whose publish begins after Join has returned, and every
@@ -79,6 +81,30 @@
 //
 // Presence. The list that a [Topic.Watch] begins with and the changes after it add up to who is in the topic at any
 // time: nobody is in it twice, nobody is missing.
+//
+// Clusters. With [WithBus] hubs are nodes of a cluster. These reach the sessions of all nodes: [Topic.Publish], and Send,
+// Close and Leave of [Hub.Everyone], [Hub.User] and [Hub.To]. These tell of all nodes: [Topic.Count] and Everyone's Count at
+// once, as of the last heartbeats; Count of User and To, and [Topic.Present], by asking, bounded by their context;
+// [Topic.Watch]; [Hub.Nodes]. Everything else is this node's: limits, Len, Members, sessions, events, accounts, and each
+// node's own histories, which have what was received while the node kept them. Except and Only take sessions of this node;
+// what is published to Only a few does not leave it.
+//
+// Order between nodes: of what one node publishes to one topic, or to everyone, each session is sent what it is sent in
+// the order of the publishes; nothing is sent twice. There is no order between what two nodes publish, nor, from another
+// node, across topics. A node gets a topic's values while it has a member, a stream or a history of it; the first join of
+// a topic on a node returns once the bus listens, unless the bus is down or takes more than a second, and so whoever
+// publishes after that, on any node, reaches the new member, if the bus loses nothing.
+//
+// A bus loses messages, most of all around the end of a connection, and does not say so. Each node numbers what it
+// publishes to a topic and to everyone, and each receiver tells what is missing as [EventGap], before it hands on what
+// comes after it, or about a second after the heartbeat that shows it. What a session or a user is sent directly is not
+// numbered. While the bus is down every node goes on by itself: Publish delivers to its own sessions and returns nil, or
+// fails with [ErrBus] under [RequireBus]; [Hub.Health] and [EventBus] tell; when the bus is back, subscriptions, counts
+// and presence mend by themselves. A node that is not heard of for three of its heartbeats is gone with its sessions; one
+// that shuts down says so.
+//
+// The bus is trusted unless [WithSigning] is given a key. What it brings is checked all the same: malformed, foreign and
+// repeated messages are counted in [HubStats].Bus and skipped, and no text that is not UTF-8 reaches a client.
 //
 // Observers. What an [Observer] is told, [Hub.Events] tells and [Hub.Stats] counts is the same. Observers are called one
 // event at a time, on a goroutine that nobody waits for.
