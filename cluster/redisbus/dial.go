@@ -59,12 +59,16 @@ func (o *once) close() {
 	}
 }
 
-// listen has the connection, which is made, give up when it has heard nothing for so long.
-func (o *once) listen(limit time.Duration) {
+// listen has the connection give up when it has heard nothing for so long. It reports whether there is one.
+func (o *once) listen(limit time.Duration) bool {
 	o.mu.Lock()
 	conn := o.conn
 	o.mu.Unlock()
+	if conn == nil {
+		return false
+	}
 	conn.limit.Store(int64(limit))
+	return true
 }
 
 // heard is a connection of which each read has to bring something within a limit. go-redis has a deadline for a whole

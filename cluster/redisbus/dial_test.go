@@ -25,7 +25,9 @@ func TestHeard(t *testing.T) {
 		if _, err := conn.Read(buf); !timeout(err) {
 			t.Errorf("without a limit the deadline holds: %v", err)
 		}
-		o.listen(3 * time.Second)
+		if !o.listen(3 * time.Second) {
+			t.Error("there is no connection")
+		}
 		go func() {
 			for range 5 {
 				time.Sleep(2 * time.Second)
@@ -55,6 +57,9 @@ func TestOnce(t *testing.T) {
 		return near, nil
 	})
 	o := &once{}
+	if o.listen(time.Second) {
+		t.Error("a connection before one is made")
+	}
 	ctx := context.WithValue(t.Context(), onceKey{}, o)
 	conn, err := dial(ctx, "", "")
 	if err != nil {

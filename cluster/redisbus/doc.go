@@ -43,5 +43,5 @@
 //
 //	ACL SETUSER wshub on >secret resetchannels &shop.* -@all +@pubsub +@connection
 //
-// and in a cluster also +cluster|slots and +cluster|shards.
+// and in a cluster also +cluster|slots.
 package redisbus

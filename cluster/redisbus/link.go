@@ -97,7 +97,6 @@ func (l *link) session() time.Duration {
 		return 0
 	}
 	began := time.Now()
-	dial.listen(silence * l.bus.ping)
 	l.interest.connected()
 	l.lose.Store(&lose)
 	l.trying.Do(func() { close(l.tried) })
@@ -110,13 +109,13 @@ func (l *link) session() time.Duration {
 	}()
 	err = l.read(ctx, ps)
 	lose(err)
-	l.lost(cause(context.Cause(ctx), err, <-written))
+	l.lost(primary(context.Cause(ctx), err, <-written))
 	return time.Since(began)
 }
 
-// cause returns the first error that is not the echo of another: when one goroutine finds out that the connection is lost, the
-// other one is told only that it is closed.
-func cause(first error, others ...error) error {
+// primary returns the first error that is not the echo of another: when one goroutine finds out that the connection is lost,
+// the other one is told only that it is closed.
+func primary(first error, others ...error) error {
 	for _, err := range append([]error{first}, others...) {
 		if err != nil && !errors.Is(err, errDialed) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, context.Canceled) {
 			return err
@@ -145,8 +144,12 @@ func (l *link) connect(ctx context.Context, dial *once) (*redis.PubSub, error) {
 	if _, ok := answer.(*redis.Pong); !ok {
 		return ps, fmt.Errorf("a ping was answered %v", answer)
 	}
+	if !dial.listen(silence * l.bus.ping) {
+		return ps, errors.New("the client's NewClient does not use the dialer that it is given")
+	}
 	l.bus.source.renew(node, l.bad, false)
 	l.node.Store(node)
+	l.bus.prune()
 	return ps, nil
 }
 

@@ -151,6 +151,17 @@ func (b *Bus) byLane(subjects []string) [][]string {
 	return lanes
 }
 
+// prune is called when a link has found its server: what belongs to servers that no link has is closed.
+func (b *Bus) prune() {
+	used := make(map[string]bool)
+	for _, l := range b.links {
+		if node := l.node.Load(); node != nil {
+			used[node.Options().Addr] = true
+		}
+	}
+	b.source.keep(used)
+}
+
 // Receive returns the channel of everything that is received. Whoever reads it too slowly loses what does not fit, see
 // [Buffer].
 func (b *Bus) Receive() <-chan cluster.Message { return b.out }

@@ -246,7 +246,19 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	}
-	// Whoever's server is gone finds another one.
+	// A client that has its own way to connect is told what is wrong with it.
+	own := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs:     []string{nodes[0].addr()},
+		NewClient: func(o *redis.Options) *redis.Client { o.Dialer = nil; return redis.NewClient(o) },
+	})
+	defer own.Close()
+	stubborn, err := New(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stubborn.Close()
+	is(t, stubborn.Subscribe(ctx(t), "s"), cluster.ErrDown)
+	// Whoever's server is gone finds another one, and keeps nothing for the old one.
 	for _, s := range nodes[1:] {
 		s.kill()
 	}
@@ -257,6 +269,12 @@ func TestCluster(t *testing.T) {
 			cancel()
 			if err != nil {
 				return false
+			}
+			bus.source.mu.Lock()
+			servers := len(bus.source.publishers)
+			bus.source.mu.Unlock()
+			if servers != 1 {
+				t.Errorf("clients for %d servers", servers)
 			}
 		}
 		return true

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 )
 
 const (
-	dialTimeout    = 2 * time.Second // for a connection; also for an answer to the first command on it
+	dialTimeout    = 2 * time.Second // for a connection
 	commandTimeout = 5 * time.Second // for a pipeline to be written, and for it to be answered
 	poolSize       = 8               // connections for publishing, for each server
 )
@@ -45,7 +44,11 @@ type publisher struct {
 
 // parse makes a source of an address.
 func parse(address string, o options) (*source, error) {
-	if o.sharded || strings.Contains(address, "addr=") {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, badAddress(err)
+	}
+	if o.sharded || u.Query().Has("addr") {
 		c, err := redis.ParseClusterURL(address)
 		if err != nil {
 			return nil, badAddress(err)
@@ -165,14 +168,34 @@ func (s *source) moved(ctx context.Context) {
 	}
 }
 
-// publisher returns the client to publish with on a node to which a link has connected, nil when the source is closed.
+// publisher returns the client to publish with on a node, nil when the source is closed.
 func (s *source) publisher(node *redis.Client) *redis.Client {
+	addr := node.Options().Addr
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.publishers[node.Options().Addr]; p != nil {
-		return p.client
+	p := s.publishers[addr]
+	if p == nil {
+		if s.publishers == nil {
+			return nil
+		}
+		p = newPublisher(node)
+		s.publishers[addr] = p
 	}
-	return nil
+	return p.client
+}
+
+// keep closes the publishers of all other addresses: servers that have left the cluster.
+func (s *source) keep(used map[string]bool) {
+	var end []*redis.Client
+	s.mu.Lock()
+	for addr, p := range s.publishers {
+		if !used[addr] {
+			end = append(end, p.before, p.client)
+			delete(s.publishers, addr)
+		}
+	}
+	s.mu.Unlock()
+	closeAll(end)
 }
 
 // renew makes a node's publisher, in place of one that is older than the last time that the node did not answer. Calls that
