@@ -71,7 +71,7 @@ func BenchmarkLatency(b *testing.B) {
 // How many messages go through when there is always one more. An operation is one of them.
 func BenchmarkThroughput(b *testing.B) {
 	s := startServer(b)
-	from, to := connect(b, s.url(), Buffer(1<<16)), connect(b, s.url(), Buffer(1<<16))
+	from, to := connect(b, s.url(), Buffer(1<<16, 1<<30)), connect(b, s.url(), Buffer(1<<16, 1<<30))
 	subscribe(b, to, "wshub.t.bench")
 	m := payloads(100)
 	b.ReportAllocs()

@@ -81,7 +81,7 @@ func TestPayloads(t *testing.T) {
 // Two applications on one server do not hear each other.
 func TestPrefix(t *testing.T) {
 	each(t, func(t *testing.T, url string) {
-		a, b := connect(t, url, Prefix("a:")), connect(t, url, Prefix("b."))
+		a, b := connect(t, url, Prefix("a")), connect(t, url, Prefix("a.b"))
 		subscribe(t, a, "s")
 		subscribe(t, b, "s")
 		publish(t, a, message("s", "of a"))
@@ -172,31 +172,38 @@ func TestContexts(t *testing.T) {
 	is(t, b.Subscribe(t.Context(), "s", "bad subject"), cluster.ErrSubject)
 }
 
-// A reader that does not read loses what does not fit, and is told how much.
+// A reader that does not read loses what does not fit, and is told how much; what fits comes in order.
 func TestLost(t *testing.T) {
-	b := connect(t, "redis://"+miniredis.RunT(t).Addr(), Buffer(10))
-	subscribe(t, b, "s", "end")
-	for i := range 30 {
-		publish(t, b, message("s", fmt.Sprint(i)))
-	}
-	eventually(t, "10 are there", func() bool { return len(b.Receive()) == 10 })
-	lost := uint64(0)
-	eventually(t, "20 are lost", func() bool {
-		select {
-		case s := <-b.Status():
-			lost += s.Lost
-		default:
-		}
-		return lost == 20
-	})
-	for i := range 10 {
-		if got := receive(t, b); got != fmt.Sprintf("s %d", i) {
-			t.Errorf("received %q", got)
-		}
-	}
-	publish(t, b, message("end", ""))
-	if got := receive(t, b); got != "end " {
-		t.Errorf("received %q", got)
+	for name, limit := range map[string]Option{
+		"messages": Buffer(10, 1<<20),
+		"bytes":    Buffer(1<<20, 10*len("s00")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := connect(t, "redis://"+miniredis.RunT(t).Addr(), limit)
+			subscribe(t, b, "s", "end")
+			const fit = direct + 10
+			for i := range fit + 20 {
+				publish(t, b, message("s", fmt.Sprintf("%02d", i)))
+			}
+			lost := uint64(0)
+			eventually(t, "20 are lost", func() bool {
+				select {
+				case s := <-b.Status():
+					lost += s.Lost
+				default:
+				}
+				return lost == 20
+			})
+			for i := range fit {
+				if got := receive(t, b); got != fmt.Sprintf("s %02d", i) {
+					t.Errorf("received %q", got)
+				}
+			}
+			publish(t, b, message("end", ""))
+			if got := receive(t, b); got != "end " {
+				t.Errorf("received %q", got)
+			}
+		})
 	}
 }
 
@@ -295,7 +302,11 @@ func TestOptions(t *testing.T) {
 		"prefix":  Prefix("a b"),
 		"glob":    Prefix("a*"),
 		"long":    Prefix(strings.Repeat("x", 129)),
-		"buffer":  Buffer(0),
+		"dot":     Prefix("a."),
+		"empty":   Prefix(""),
+		"buffer":  Buffer(0, 1),
+		"bytes":   Buffer(1, 0),
+		"nil":     nil,
 		"payload": MaxPayload(0),
 		"ping":    Ping(0),
 	} {

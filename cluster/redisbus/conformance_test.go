@@ -14,7 +14,7 @@ import (
 func TestConformance(t *testing.T) {
 	conform := func(t *testing.T, url string, kill, start func(t testing.TB), opts ...Option) {
 		const queue, payload = 500, 1 << 20
-		opts = append(opts, Buffer(queue), MaxPayload(payload))
+		opts = append(opts, Buffer(queue, 1<<30), MaxPayload(payload))
 		clustertest.Run(t, clustertest.Config{
 			New:        func(t testing.TB) cluster.Bus { return connect(t, url, opts...) },
 			Break:      kill,
@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		s := startServer(t)
 		kill, start := process(s)
-		conform(t, s.url(), kill, start, Prefix("conformance:"))
+		conform(t, s.url(), kill, start, Prefix("conformance"))
 	})
 	t.Run("sharded", func(t *testing.T) {
 		s := startCluster(t, 1)[0]

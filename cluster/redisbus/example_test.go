@@ -18,7 +18,7 @@ func Example() {
 	}
 	defer server.Close()
 
-	bus, err := redisbus.Connect("redis://"+server.Addr(), redisbus.Prefix("shop."))
+	bus, err := redisbus.Connect("redis://"+server.Addr(), redisbus.Prefix("shop"))
 	if err != nil {
 		log.Fatal(err)
 	}

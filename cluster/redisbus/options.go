@@ -1,25 +1,31 @@
 package redisbus
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/wshub-go/wshub/cluster"
 )
 
 // Option changes how a [Bus] works.
 type Option func(*options) error
 
 type options struct {
-	prefix     string
+	prefix     string // with its dot, or ""
 	sharded    bool
-	buffer     int
+	messages   int
+	bytes      int
 	maxPayload int
 	ping       time.Duration
 }
 
 func newOptions(opts []Option) (options, error) {
-	o := options{buffer: 8192, maxPayload: 8 << 20, ping: time.Second}
+	o := options{messages: 65_536, bytes: 64 << 20, maxPayload: 8 << 20, ping: time.Second}
 	for _, opt := range opts {
+		if opt == nil {
+			return o, errors.New("redisbus: option is nil")
+		}
 		if err := opt(&o); err != nil {
 			return o, err
 		}
@@ -27,15 +33,21 @@ func newOptions(opts []Option) (options, error) {
 	return o, nil
 }
 
-// Prefix is put in front of every subject to make the name of its channel, as it is: Prefix("shop.") makes "wshub.all"
-// the channel "shop.wshub.all". Applications that share a server need one each; all nodes of one have the same. It has
-// letters, digits and the bytes "_-.:", at most 128 of them. There is none by default.
+// maxPrefix is how long a prefix may be.
+const maxPrefix = 128
+
+// Prefix puts tokens in front of every subject, with a dot between: with Prefix("shop.eu") the subject "wshub.all" is the
+// channel "shop.eu.wshub.all". Buses with different prefixes do not hear each other: applications that share a server
+// need one each. It is of the form of a subject, see [cluster.CheckSubject], and at most 128 bytes long. The default is none.
 func Prefix(prefix string) Option {
 	return func(o *options) error {
-		if len(prefix) > 128 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:") != "" {
-			return fmt.Errorf("redisbus: prefix %.40q: want at most 128 letters, digits and bytes of \"_-.:\"", prefix)
+		if len(prefix) > maxPrefix {
+			return fmt.Errorf("redisbus: prefix: %w: %d bytes, at most %d are allowed", cluster.ErrSubject, len(prefix), maxPrefix)
 		}
-		o.prefix = prefix
+		if err := cluster.CheckSubject(prefix); err != nil {
+			return fmt.Errorf("redisbus: prefix: %w", err)
+		}
+		o.prefix = prefix + "."
 		return nil
 	}
 }
@@ -56,14 +68,15 @@ func Sharded() Option {
 	}
 }
 
-// Buffer is how many messages Receive holds for its reader, 8,192 by default. Those that come when it is full are dropped.
-// It bounds messages, not bytes.
-func Buffer(n int) Option {
+// Buffer limits what waits for the reader of Receive: that many messages, and that many bytes of subjects and data; both are
+// at least 1. What does not fit is lost, the newest first, and told as [cluster.Status]. 64 messages more can be in the
+// channel itself. The default is 65,536 messages and 64 MiB.
+func Buffer(messages, bytes int) Option {
 	return func(o *options) error {
-		if n < 1 {
-			return fmt.Errorf("redisbus: a buffer of %d messages: want at least 1", n)
+		if messages < 1 || bytes < 1 {
+			return fmt.Errorf("redisbus: a buffer of %d messages and %d bytes: want at least 1 of each", messages, bytes)
 		}
-		o.buffer = n
+		o.messages, o.bytes = messages, bytes
 		return nil
 	}
 }

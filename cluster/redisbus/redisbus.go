@@ -15,7 +15,7 @@ type Bus struct {
 	options
 	source *source
 	links  []*link // one for each lane
-	out    chan cluster.Message
+	inbox  *inbox
 	status *teller
 
 	ctx     context.Context // ends with Close
@@ -64,8 +64,9 @@ func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 }
 
 func start(s *source, o options) *Bus {
-	b := &Bus{options: o, source: s, out: make(chan cluster.Message, o.buffer)}
+	b := &Bus{options: o, source: s}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.inbox = newInbox(o.messages, o.bytes, b.ctx.Done())
 	b.close = sync.OnceValue(b.end)
 	for _, front := range lanes(o) {
 		b.links = append(b.links, newLink(b, front))
@@ -164,13 +165,11 @@ func (b *Bus) prune() {
 
 // Receive returns the channel of everything that is received. Whoever reads it too slowly loses what does not fit, see
 // [Buffer].
-func (b *Bus) Receive() <-chan cluster.Message { return b.out }
+func (b *Bus) Receive() <-chan cluster.Message { return b.inbox.out }
 
 // deliver hands a message on, or drops it.
 func (b *Bus) deliver(m cluster.Message) {
-	select {
-	case b.out <- m:
-	default:
+	if !b.inbox.push(m) {
 		b.status.lost(1)
 	}
 }
@@ -186,7 +185,7 @@ func (b *Bus) end() error {
 	b.cancel()
 	err := b.source.close() // first: it ends those who publish
 	b.running.Wait()
-	close(b.out)
+	b.inbox.close()
 	b.status.close()
 	if err != nil {
 		return fmt.Errorf("redisbus: close: %w", err)

@@ -89,13 +89,13 @@ func TestRights(t *testing.T) {
 	address := "redis://wshub:secret@" + s.addr()
 	for name, opts := range map[string][]Option{"plain": nil, "sharded": {Sharded()}} {
 		t.Run(name, func(t *testing.T) {
-			b := connect(t, address, append(opts, Prefix("shop."))...)
+			b := connect(t, address, append(opts, Prefix("shop"))...)
 			subscribe(t, b, "s")
 			publish(t, b, message("s", "x"))
 			if got := receive(t, b); got != "s x" {
 				t.Errorf("received %q", got)
 			}
-			other := connect(t, address, append(opts, Prefix("other."))...)
+			other := connect(t, address, append(opts, Prefix("other"))...)
 			_, err := other.Publish(ctx(t), message("s", "x"))
 			if err == nil || !strings.Contains(err.Error(), "NOPERM") {
 				t.Errorf("Publish: %v", err)

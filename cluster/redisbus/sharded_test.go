@@ -94,7 +94,7 @@ func slot(key string) int {
 
 func TestSharded(t *testing.T) {
 	nodes := startCluster(t, 3)
-	a, b := connect(t, nodes[0].url(), Sharded(), Prefix("p.")), connect(t, nodes[2].url(), Sharded(), Prefix("p."))
+	a, b := connect(t, nodes[0].url(), Sharded(), Prefix("p")), connect(t, nodes[2].url(), Sharded(), Prefix("p"))
 	before := runtime.NumGoroutine()
 	many := subjects(10_000)
 	subscribe(t, a, many...)
