@@ -15,7 +15,7 @@ import (
 // [Message] as itself, and anything else as JSON text.
 //
 // A codec is called by Publish, in the publisher's goroutine, once per value whatever the audience; calls overlap. It
-// must not keep dst.
+// must not keep dst. In a cluster it should be a [DecodingCodec] too.
 type Codec[T any] interface {
 	// Append encodes v after dst and returns the extended slice and the kind of message it is. Text must be valid
 	// UTF-8. An error fails the Publish, and nothing is published.

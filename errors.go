@@ -25,8 +25,9 @@ var (
 	// cause is what Session.Err returns.
 	ErrSessionClosed = errors.New("wshub: session is closed")
 
-	// ErrNoSession says that no session of this node is meant: an audience is
-	// nobody, or a session is nil or of another hub.
+	// ErrNoSession says that no session is meant: an audience is nobody, or a
+	// session is nil or of another hub. In a cluster an audience that may have
+	// sessions on other nodes is not nobody.
 	ErrNoSession = errors.New("wshub: no such session")
 
 	// ErrTopicConflict says that a name is in use by a topic or family with

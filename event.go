@@ -12,19 +12,25 @@ type EventKind uint8
 
 // The kinds of events. The events of one session come in the order connected, joined and left as they happened,
 // disconnected; nothing about a session follows its EventDisconnected.
+//
+// An EventBus tells each change, with a Cause that matches [ErrBus] when there is more to say; and that N messages did
+// not leave, or that the bus says it has lost them. With [ErrNodeConflict] as its Cause it tells that another node has
+// the id of this one, which is Origin. An EventGap tells once which values are missing: N of those that Origin has
+// numbered From to To, of Topic, or of what it sent to [Hub.Everyone], which is "". An EventDropped whose Session is set
+// and whose Topic is "" may also be a message that another node sent to the session, and that had no room.
 const (
 	EventConnected    EventKind = iota + 1 // a session was accepted, and admitted if [WithAdmission] asks for it
 	EventJoined                            // it joined Topic
 	EventLeft                              // it left Topic, by itself or because it ended
 	EventDisconnected                      // it has ended: Code, Reason, Cause, and Took since it was accepted
-	EventDropped                           // a policy dropped N values of Topic; "" is [Hub.Everyone], the messages that the session sent, or those that other nodes sent to it and that had no room
+	EventDropped                           // a policy dropped N values of Topic; "" is [Hub.Everyone], or the messages that the session sent
 	EventEvicted                           // a policy gave the session up because of Topic, "" is [Hub.Everyone]; its EventDisconnected follows
 	EventError                             // user code failed or panicked: Cause, and Name in a Mux
 	EventRefused                           // an upgrade was refused: Status, Cause
 	EventServed                            // a SessionFunc with [Metrics] has returned: Took, Cause
 	EventHandled                           // a MessageFunc with [MetricsEach] has returned: Name, Took, Cause
-	EventBus                               // the bus of [WithBus]: Name is "up", "down" or "closed" as it is now, Cause why, N messages that were lost or did not leave; or Cause is [ErrNodeConflict], for the id Origin
-	EventGap                               // N values of Topic, "" is [Hub.Everyone], that the node Origin has published did not come: they are among its numbers From to To
+	EventBus                               // the bus of [WithBus] is as Name says, "up", "down" or "closed"; see below
+	EventGap                               // N values that the node Origin has published of Topic did not come; see below
 
 	eventKinds = EventGap + 1
 )

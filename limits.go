@@ -9,7 +9,8 @@ import (
 )
 
 // Limits bounds what a hub takes on. A zero field is its default; each limit has a sentinel error of its own, and all
-// of those match [ErrLimit]. Limits hold exactly, also under concurrent dials and joins.
+// of those match [ErrLimit]. Limits hold exactly, also under concurrent dials and joins. They are those of one hub: in a
+// cluster a user may have SessionsPerUser sessions on each node, and a topic SessionsPerTopic members.
 type Limits struct {
 	// Sessions is the number of sessions at once, by default unlimited. One more is answered 503 with Retry-After.
 	Sessions int
@@ -27,9 +28,10 @@ type Limits struct {
 	TopicsPerSession int
 	// SessionsPerTopic is the number of members a topic may have, by default unlimited.
 	SessionsPerTopic int
-	// Pending is the number of values that a topic keeps for members that lag, by default 65,536.
+	// Pending is the number of values that a topic keeps for members that lag, by default 65,536. In a cluster as many of
+	// other nodes may wait until there is room for them; what is more is lost, and told by an [EventGap].
 	Pending int
-	// PendingBytes is the number of bytes that a topic keeps for members that lag, by default 64 MiB.
+	// PendingBytes is the number of bytes that a topic keeps for members that lag, by default 64 MiB; as many may wait.
 	PendingBytes int64
 	// Keys is the number of keys that a topic tells apart at once, by default 65,536.
 	Keys int

@@ -193,7 +193,8 @@ func WithDrain(settle, spread time.Duration) Option {
 }
 
 // WithNode sets the node's id, with which all its session ids begin: 1 to 64 of A-Z, a-z, 0-9, "_" and "-". It is
-// random by default.
+// random by default. In a cluster no two nodes may have the same id at the same time; those that do are told of it by
+// an [EventBus] with [ErrNodeConflict].
 func WithNode(id string) Option { return func(o *options) { o.node = id } }
 
 // check returns everything that is wrong with o, and fills in what depends on several options.

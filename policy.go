@@ -132,7 +132,9 @@ func DropNewest(n int) Policy {
 // [Evict]. A publisher's context bounds its wait too.
 //
 // One stalled client can delay everybody in its topic by max, so Block belongs
-// on topics whose members are trusted, and on streams. n must be at least 1
+// on topics whose members are trusted, and on streams. Publishers on other
+// nodes of a cluster are not slowed down: what they publish waits here, see
+// Limits.Pending. n must be at least 1
 // and at most Limits.Pending; max must not be negative, and a max of 0 evicts
 // instead of waiting.
 //
@@ -242,6 +244,9 @@ func PackText(sep string) Policy {
 // changed last. What is published to a few with [Topic.Only] is no history;
 // but more than eight such values for each of the n push it out. Values older
 // than age are given up; an age of 0 keeps them until newer ones push them out.
+//
+// In a cluster each node has a history of its own: of what was published on any
+// node since somebody first joined, streamed or published on this one.
 //
 // n must be at least 1 and at most Limits.Pending; age must not be negative.
 // Only a topic or a family has a history: anywhere else it is an error.

@@ -21,6 +21,11 @@ import (
 //
 // The zero Topic is of no hub: its calls fail with [ErrClosed], or find nobody.
 //
+// In a cluster, see [WithBus], topics of one name on all its nodes are one: what is published on one node is offered to
+// the members and streams of all, those of one publisher in their order. The nodes have to agree about T and the
+// options, which nobody checks: a value that does not fit is left out and counted, see [BusStats]. Policies hold on
+// the node where the subscriber is, and accounts are of this node's. What the bus has lost is told by an [EventGap].
+//
 // To give one membership or stream a policy or a filter of its own, start with [Topic.With] or [Topic.Where]; to choose
 // who gets a value, with [Topic.Except] or [Topic.Only].
 type Topic[T any] struct {
@@ -98,7 +103,7 @@ func (d *definition) checkEncoding() error {
 // NewTopic returns the topic of the given name, which is made when there is none. The policy's parts go over the
 // hub's ([WithPolicy]), whose go over the defaults; the zero Policy inherits all. A name that is in use with another T
 // or another policy is [ErrTopicConflict], whose text names both; of two calls that agree, the options of the first
-// hold. Other errors match [ErrName], [ErrPolicy] or [ErrClosed].
+// hold. Other errors match [ErrName], [ErrPolicy] or [ErrClosed], and in a cluster [ErrNoDecode], see [KeyBy].
 func NewTopic[T any](h *Hub, name string, p Policy, opts ...TopicOption[T]) (Topic[T], error) {
 	def, err := define(h, p, opts)
 	if err == nil {
@@ -261,6 +266,9 @@ func (st *topicState) prepare(e *queue.Entry, frame bool) (err error) {
 // functions of [Authorize] and [WithMember] and for nothing else; ctx is Authorize's. Errors: what Authorize returned,
 // [ErrMemberData], [ErrPanic] of either, [ErrAlreadyMember], [ErrTopicFull], [ErrTooManyTopics], [ErrSessionClosed],
 // [ErrNoSession] for a nil session or one of another hub, [ErrClosed].
+//
+// With a bus the first who joins on this node also waits until the bus listens to the topic, so that s is offered what
+// other nodes publish from then on: for 1 s at most, bounded by ctx, and not while the bus is down.
 func (t Topic[T]) Join(ctx context.Context, s *Session) error {
 	return View[T]{st: t.st}.Join(ctx, s)
 }
@@ -281,7 +289,9 @@ func (t Topic[T]) Leave(s *Session) error {
 // for it. The hub closes the channel when ctx ends, and as [Stream] says. It is Subscribe for those who need no more.
 func (t Topic[T]) Stream(ctx context.Context) <-chan T { return t.Subscribe(ctx).C() }
 
-// Subscribe returns a stream of the values published from now on. ctx bounds the subscription.
+// Subscribe returns a stream of the values published from now on. ctx bounds the subscription. It waits for the bus as
+// [Topic.Join] does. In a cluster the stream has the values of all nodes, decoded here; one that cannot be decoded
+// counts as filtered, and a codec that cannot decode at all is [ErrNoDecode].
 func (t Topic[T]) Subscribe(ctx context.Context) *Stream[T] { return View[T]{st: t.st}.Subscribe(ctx) }
 
 // With returns a view of the topic whose memberships and streams have p's parts over the topic's policy.
@@ -290,14 +300,16 @@ func (t Topic[T]) With(p Policy) View[T] { return View[T]{st: t.st}.With(p) }
 // Where returns a view of the topic whose memberships and streams are only sent values that f admits. f is called by
 // the hub's workers, for each member, and must be quick, pure, and make no calls into the hub. It sees the value
 // itself, also after Publish has returned: with a filter, as with a stream, what a value points to must not change. A
-// panic in f closes the session with 1011.
+// panic in f closes the session with 1011. Values of other nodes are decoded for f, once whatever the number of
+// filters; with a codec that cannot decode whoever would use the view gets [ErrNoDecode].
 func (t Topic[T]) Where(f func(T) bool) View[T] { return View[T]{st: t.st}.Where(f) }
 
-// Except returns the topic without the given sessions, as a target to publish to. Nil and foreign sessions are ignored.
+// Except returns the topic without the given sessions, as a target to publish to. Nil and foreign sessions are ignored;
+// the members of other nodes are among those who get it.
 func (t Topic[T]) Except(s ...*Session) Target[T] { return Target[T]{st: t.st}.Except(s...) }
 
 // Only returns the topic reduced to those of its members that are given, as a target to publish to. Nil and foreign
-// sessions are ignored; streams do not get what is published to a few, and no [History] has it.
+// sessions are ignored; streams do not get what is published to a few, no [History] has it, and no other node.
 func (t Topic[T]) Only(s ...*Session) Target[T] {
 	return Target[T]{st: t.st, only: subscribers(make([]uint64, 0, len(s)), t.st, s)}
 }
@@ -356,7 +368,8 @@ func (t Topic[T]) Count(context.Context) (int, error) {
 
 // Snapshot ranges over what the topic's history holds when the loop begins, oldest first: what a stream with a [Replay]
 // of everything would be offered first. With [Coalesce] and keys that is the last value of each key, the current state.
-// A topic without [History] has nothing. The values are shared: what they point to must not change.
+// A topic without [History] has nothing. The values are shared: what they point to must not change. Those of other nodes
+// that cannot be decoded are left out.
 func (t Topic[T]) Snapshot() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, e := range t.st.held() {

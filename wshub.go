@@ -18,8 +18,8 @@ import (
 	"github.com/wshub-go/wshub/internal/wire"
 )
 
-// Hub holds the sessions and topics of one node. Make one with [New]; nothing needs starting, and an idle hub has no
-// goroutine. All methods may be called by any goroutine.
+// Hub holds the sessions and topics of one node, which may be one of many, see [WithBus]. Make one with [New]; nothing
+// needs starting, and an idle hub has no goroutine, but for its bus. All methods may be called by any goroutine.
 type Hub struct {
 	opts    options // immutable after New, as is inbound
 	inbound inbound
