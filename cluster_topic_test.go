@@ -314,6 +314,7 @@ func coalesces[C interface {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: %q came out, want %q", name, got, want)
 	}
+	synctest.Wait() // until the second one counts as sent
 	if a := s.Stats(); a.Offered != 10 || a.Coalesced != 8 || a.Sent != 2 {
 		t.Errorf("%s: the account is %+v", name, a)
 	}
