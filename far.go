@@ -25,11 +25,10 @@ type farTopic struct {
 	hub         *Hub
 	st          *topicState // nil: everyone
 
-	mu      sync.Mutex
-	line    []*arrival           // guarded by mu
-	bytes   int64                // of the payloads in line; guarded by mu
-	working bool                 // the goroutine runs; guarded by mu
-	lost    map[mesh.Origin]loss // what did not fit and was not told yet; guarded by mu
+	line line[*arrival]
+
+	mu   sync.Mutex
+	lost map[mesh.Origin]loss // what did not fit and was not told yet; guarded by mu
 }
 
 // joinMesh gives st its part in the cluster.
@@ -149,20 +148,11 @@ func (f *farTopic) Receive(v mesh.Value) {
 			a.e.Key = keyIn(v.Key)
 		}
 	}
-	if !f.waits(a) {
-		f.settle(a, f.append(a, func(t *fanout.Topic, e *queue.Entry) error { return t.TryPublish(e) }))
-	}
-}
-
-// waits puts a in line when it cannot be appended at once. It reports whether that is the case, or a is lost.
-func (f *farTopic) waits(a *arrival) bool {
-	f.mu.Lock()
-	wait := f.working || a.undecided()
-	f.mu.Unlock()
-	if wait {
+	if a.undecided() || f.line.busy() { // nobody else makes it busy meanwhile
 		f.enqueue(a)
+		return
 	}
-	return wait
+	f.settle(a, f.append(a, func(t *fanout.Topic, e *queue.Entry) error { return t.TryPublish(e) }))
 }
 
 // undecided reports whether a has a key that nobody knows yet.
@@ -239,31 +229,21 @@ func (f *farTopic) name() string {
 
 // enqueue puts a at the end of the line, or notes that it is lost.
 func (f *farTopic) enqueue(a *arrival) {
-	l := &f.hub.opts.limits
-	size := int64(len(a.value.msg.Data))
-	f.mu.Lock()
-	if n := len(f.line); n > 0 && (n >= l.Pending || f.bytes+size > l.PendingBytes) {
-		f.loseLocked(a)
-		f.mu.Unlock()
-		return
+	limits := &f.hub.opts.limits
+	switch start, ok := f.line.put(a, len(a.value.msg.Data), limits.Pending, limits.PendingBytes); {
+	case !ok:
+		f.lose(a)
+	case start && f.hub.tasks.enter():
+		go f.work() // owner: the hub; ends when nothing is in line, or the hub is closed
+	case start: // closed: nobody waits for it any more
+		f.line.drop()
 	}
-	f.line = append(f.line, a)
-	f.bytes += size
-	start := !f.working
-	f.working = true
-	f.mu.Unlock()
-	if !start {
-		return
-	}
-	if !f.hub.tasks.enter() { // closed: nobody waits for it any more
-		f.drop()
-		return
-	}
-	go f.work() // owner: the hub; ends when nothing is in line, or the hub is closed
 }
 
-// loseLocked adds a to what was lost: one gap for each node. The goroutine tells it. Callers hold mu.
-func (f *farTopic) loseLocked(a *arrival) {
+// lose adds a to what was lost: one gap for each node. Whoever makes room in the line, which is full, tells it.
+func (f *farTopic) lose(a *arrival) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	l, known := f.lost[a.of]
 	if !known {
 		if f.lost == nil {
@@ -273,6 +253,17 @@ func (f *farTopic) loseLocked(a *arrival) {
 	}
 	l.to, l.n = a.n, l.n+1
 	f.lost[a.of] = l
+}
+
+// tellLost tells what was lost.
+func (f *farTopic) tellLost() {
+	f.mu.Lock()
+	lost := f.lost
+	f.lost = nil
+	f.mu.Unlock()
+	for of, l := range lost {
+		f.tell(of, l)
+	}
 }
 
 // tell tells of values that did not fit, as of those that the bus has lost.
@@ -289,11 +280,9 @@ func (f *farTopic) tell(of mesh.Origin, l loss) {
 func (f *farTopic) work() {
 	defer f.hub.tasks.leave()
 	for {
-		a, lost := f.next()
-		for of, l := range lost {
-			f.tell(of, l)
-		}
-		if a == nil {
+		f.tellLost()
+		a, ok := f.line.next()
+		if !ok {
 			return
 		}
 		if a.undecided() {
@@ -305,31 +294,9 @@ func (f *farTopic) work() {
 		}
 		err := f.append(a, func(t *fanout.Topic, e *queue.Entry) error { return t.Publish(f.hub.over, e) })
 		if err != nil && f.hub.over.Err() != nil {
-			f.drop()
+			f.line.drop()
 			return
 		}
 		f.settle(a, err)
 	}
-}
-
-// next takes the first in line, and what has to be told. With nothing in line the goroutine ends.
-func (f *farTopic) next() (a *arrival, lost map[mesh.Origin]loss) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	lost, f.lost = f.lost, nil
-	if len(f.line) == 0 {
-		f.line, f.working = nil, false
-		return nil, lost
-	}
-	a, f.line[0] = f.line[0], nil
-	f.line = f.line[1:]
-	f.bytes -= int64(len(a.value.msg.Data))
-	return a, lost
-}
-
-// drop ends the line.
-func (f *farTopic) drop() {
-	f.mu.Lock()
-	f.line, f.bytes, f.working, f.lost = nil, 0, false, nil
-	f.mu.Unlock()
 }

@@ -8,23 +8,17 @@ import (
 )
 
 // A message that another node has sent to a session whose mailbox is full waits here for room, as Session.Send would:
-// errands do not. lateBound messages or lateBytes of a session may wait, as much again as its mailbox
-// holds; more are dropped and told.
+// errands do not. lateBound messages or lateBytes of a session may wait, as much again as its mailbox holds; more are
+// dropped and told.
 const (
 	lateBound = 1024
 	lateBytes = 1 << 20
 )
 
-// lateMail is what waits, by session.
+// lateMail is what waits, by session: a goroutine for each sends it on.
 type lateMail struct {
 	mu  sync.Mutex
-	all map[*Session]*lateLine // guarded by mu
-}
-
-// lateLine is what waits for one session. A goroutine sends it on.
-type lateLine struct {
-	entries []*queue.Entry // guarded by lateMail.mu
-	bytes   int            // guarded by lateMail.mu
+	all map[*Session]*line[*queue.Entry] // those with a goroutine; guarded by mu
 }
 
 // deliver sends a message of another node to s, behind those that wait. It is an errand: one at a time.
@@ -38,11 +32,11 @@ func (h *Hub) deliver(s *Session, m Message) {
 			return // a session that is closing needs no message
 		}
 	}
-	switch first, ok := h.late.put(s, e); {
+	switch start, ok := h.late.put(s, e); {
 	case !ok:
 		h.counts.farUndelivered.Add(1)
 		s.emit(Event{Kind: EventDropped, N: 1})
-	case first:
+	case start:
 		h.task(func() { h.late.work(h, s) })
 	}
 }
@@ -53,31 +47,24 @@ func (x *lateMail) waits(s *Session) bool {
 	return x.all[s] != nil
 }
 
-// put has e wait. first says that nothing else does.
-func (x *lateMail) put(s *Session, e *queue.Entry) (first, ok bool) {
+// put has e wait.
+func (x *lateMail) put(s *Session, e *queue.Entry) (start, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	l := x.all[s]
-	if first = l == nil; first {
+	if x.all[s] == nil {
 		if x.all == nil {
-			x.all = make(map[*Session]*lateLine)
+			x.all = make(map[*Session]*line[*queue.Entry])
 		}
-		l = new(lateLine)
-		x.all[s] = l
+		x.all[s] = new(line[*queue.Entry])
 	}
-	if len(l.entries) > 0 && (len(l.entries) >= lateBound || l.bytes+e.Size > lateBytes) {
-		return false, false
-	}
-	l.entries = append(l.entries, e)
-	l.bytes += e.Size
-	return first, true
+	return x.all[s].put(e, e.Size, lateBound, lateBytes)
 }
 
 // work sends what waits for s, until nothing does, or nothing more can be sent.
 func (x *lateMail) work(h *Hub, s *Session) {
 	for {
-		e := x.next(s)
-		if e == nil {
+		e, ok := x.next(s)
+		if !ok {
 			return
 		}
 		if err := s.sub.Send(h.over, e); err != nil {
@@ -88,19 +75,13 @@ func (x *lateMail) work(h *Hub, s *Session) {
 }
 
 // next takes the first that waits for s. Without one the line is gone.
-func (x *lateMail) next(s *Session) *queue.Entry {
+func (x *lateMail) next(s *Session) (e *queue.Entry, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	l := x.all[s]
-	if len(l.entries) == 0 {
+	if e, ok = x.all[s].next(); !ok {
 		delete(x.all, s)
-		return nil
 	}
-	e := l.entries[0]
-	l.entries[0] = nil
-	l.entries = l.entries[1:]
-	l.bytes -= e.Size
-	return e
+	return e, ok
 }
 
 func (x *lateMail) forget(s *Session) {
