@@ -171,8 +171,12 @@ func TestCloseDoesNotWait(t *testing.T) {
 	up := connect(t, p.url())
 	awaitState(t, up, cluster.StateUp)
 	p.silent.Store(true)
-	down := connect(t, p.url(), NATS(nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0)))
+	reads := make(reader, 10)
+	down := connect(t, p.url(), NATS(nats.SetCustomDialer(reads), nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(0, 0)))
 	awaitState(t, down, cluster.StateDown)
+	for range 2 { // the second attempt waits for the first words now
+		<-reads
+	}
 	for _, b := range []*Bus{up, down} {
 		waiting := make(chan error)
 		go func() {
@@ -193,4 +197,22 @@ func TestCloseDoesNotWait(t *testing.T) {
 			}
 		}
 	}
+}
+
+// reader is a dialer that tells when its connections are read.
+type reader chan struct{}
+
+type readConn struct {
+	net.Conn
+	reader
+}
+
+func (r reader) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	return readConn{c, r}, err
+}
+
+func (c readConn) Read(p []byte) (int, error) {
+	c.reader <- struct{}{}
+	return c.Conn.Read(p)
 }

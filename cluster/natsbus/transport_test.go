@@ -136,8 +136,12 @@ func TestHandlersAreCalled(t *testing.T) {
 		}
 	}
 	want("connected")
-	if a.client.Opts.Name != "chat" {
-		t.Errorf("the name is %q", a.client.Opts.Name)
+	o := a.client.Opts
+	if o.Name != "chat" {
+		t.Errorf("the name is %q", o.Name)
+	}
+	if o.ReconnectBufSize != -1 || o.MaxReconnect != -1 || !o.AllowReconnect || !o.RetryOnFailedConnect || !o.IgnoreAuthErrorAbort {
+		t.Error("an option is taken that the bus cannot do with")
 	}
 	p.cut()
 	want("disconnected", "reconnected")
