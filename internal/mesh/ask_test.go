@@ -41,7 +41,7 @@ func TestAsk(t *testing.T) {
 		if err != nil || fmt.Sprintf("%s", list) != `[{n1 [{n1.1 un1.1 {"a":1}}]} {n2 []}]` {
 			t.Errorf("%s, %v", list, err)
 		}
-		want(t, "open", len(a.Node.peers.asks.open), 0)
+		want(t, "open", a.look().asks, 0)
 
 		// Alone there is nobody to wait for.
 		alone := start(t, net, "alone")
@@ -104,7 +104,7 @@ func TestAskEnds(t *testing.T) {
 		if n != 2 || err == nil || err.Error() != "enough" || time.Since(began) != 3*time.Second {
 			t.Errorf("%d, %v after %v", n, err, time.Since(began))
 		}
-		want(t, "open", len(a.Node.peers.asks.open), 0)
+		want(t, "open", a.look().asks, 0)
 
 		time.AfterFunc(2500*time.Millisecond, func() { net.Tap(nil) })
 		began = time.Now()
@@ -132,7 +132,7 @@ func TestAskEnds(t *testing.T) {
 		if _, err := a.CountUser(t.Context(), "ann"); !errors.Is(err, cluster.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
-		want(t, "open", len(a.Node.peers.asks.open), 0)
+		want(t, "open", a.look().asks, 0)
 	})
 }
 

@@ -55,7 +55,7 @@ func TestBeatBytes(t *testing.T) {
 		}
 		a.setSessions(topics)
 		settle(2 * testInterval)
-		want(t, "topics", len(b.Node.peers.totals), topics)
+		want(t, "topics", b.look().totals, topics)
 		largest, sum := count.take()
 		if largest >= 32<<10 || sum > 40*topics {
 			t.Errorf("100,000 changes: up to %d bytes a message, %d in all", largest, sum)
@@ -81,7 +81,7 @@ func TestBeatBytes(t *testing.T) {
 
 		c := start(t, net, "c") // gets it all as a snapshot
 		settle(2 * testInterval)
-		want(t, "snapshot", len(c.Node.peers.totals), topics)
+		want(t, "snapshot", c.look().totals, topics)
 		want(t, "snapshot", c.topic("room-000007").Others(), 2)
 	})
 }

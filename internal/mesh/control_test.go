@@ -89,7 +89,7 @@ func TestLateAfterBye(t *testing.T) {
 		settle(0)
 		want(t, "peers", b.peers(), "")
 		settle(2 * goneFor)
-		want(t, "departed", len(b.Node.peers.departed), 0)
+		want(t, "departed", b.look().departed, 0)
 	})
 }
 
@@ -176,7 +176,7 @@ func TestMalformedControl(t *testing.T) {
 			want(t, c.name, f.Stats().Malformed, uint64(i+1))
 			want(t, c.name+": peers", f.peers(), "")
 		}
-		want(t, "totals", len(f.Node.peers.totals), 0)
+		want(t, "totals", f.look().totals, 0)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for _, err := range f.refused {
@@ -231,7 +231,7 @@ func TestBounds(t *testing.T) {
 		want(t, "t", f.topic("t").Others(), 2)
 		want(t, "one too many", f.topic("one too many").Others(), 0)
 		e.say(kindBye)
-		want(t, "topics", len(f.Node.peers.totals), 0)
+		want(t, "topics", f.look().totals, 0)
 	})
 }
 
@@ -263,7 +263,7 @@ func TestPeerMemory(t *testing.T) {
 		}
 		round(1)
 		with := heap()
-		want(t, "topics", len(f.Node.peers.totals), 100_000)
+		want(t, "topics", f.look().totals, 100_000)
 		e.say(kindBye)
 		e.origin = 8
 		e.say(kindHello, "e", 5000) // what was kept by the last message is replaced
@@ -343,5 +343,119 @@ func FuzzControl(f *testing.F) {
 			a.end()
 			<-done
 		})
+	})
+}
+
+// sent is the bytes of a member.
+func sent(session string) []byte { return appendMember(nil, Member{Session: session}) }
+
+// Parts of two lists are not mixed, changes that come before the list wait for it, and those before others too.
+func TestListsInParts(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		f := start(t, net, "f")
+		settle(time.Second)
+		e := evil{newRaw(t, net.Connect("evil"), 7)}
+		e.say(kindHello, "e", 3_600_000)
+		f.watch("t")
+		settle(10 * time.Millisecond)
+		me := f.Origin()
+		change := func(number int, flags byte, session string) {
+			e.say(kindChange, "t", number, []byte{flags}, sent(session))
+		}
+		// name, number, serial, index times two and 1 in the last, members
+		change(7, changeJoined, "seven")
+		e.say(kindMembers, me, "t", 5, 1, 0, 2, sent("a"), sent("b"))
+		e.say(kindMembers, me, "t", 5, 2, 0, 1, sent("c")) // asked twice
+		e.say(kindMembers, me, "t", 5, 1, 3, 1, sent("c"))
+		want(t, "lists", f.listsTold(), 0)
+		change(6, changeJoined, "six")
+		e.say(kindMembers, me, "t", 5, 2, 3, 2, sent("a"), sent("b"))
+		want(t, "sees", f.sees("t"), "a b c seven six")
+		want(t, "ready", f.readies("t"), 1)
+		e.say(kindMembers, me, "t", 5, 3, 1, 0) // says nothing new
+		want(t, "sees", f.sees("t"), "a b c seven six")
+		change(6, 0, "a") // a repeat
+		want(t, "sees", f.sees("t"), "a b c seven six")
+		change(9, 0, "a")
+		want(t, "sees", f.sees("t"), "a b c seven six")
+		change(8, 0, "b")
+		want(t, "sees", f.sees("t"), "c seven six")
+		change(8, 0, "c")
+		want(t, "sees", f.sees("t"), "c seven six")
+		want(t, "lists", f.listsTold(), 1)
+		want(t, "refused", f.Stats().Malformed, uint64(0))
+		want(t, "unsettled", f.look().unsettled, 0)
+
+		// Another node's origin: somebody with the same id watches.
+		e.say(kindMembers, me+1, "t", 99, 9, 1, 0)
+		want(t, "sees", f.sees("t"), "c seven six")
+		// Changes of a topic that is not watched, and of a node that is not known.
+		before := f.Stats().Unwanted
+		e.say(kindChange, "other", 1, []byte{0}, sent("x"))
+		e.origin = 8
+		e.say(kindChange, "t", 10, []byte{0}, sent("x"))
+		want(t, "unwanted", f.Stats().Unwanted-before, uint64(2))
+	})
+}
+
+// The same holds for answers.
+func TestAnswersInParts(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		f := start(t, net, "f")
+		settle(time.Second)
+		e := evil{newRaw(t, net.Connect("evil"), 7)}
+		e.say(kindHello, "e", 3_600_000)
+		var list []NodeMembers
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			list, _ = f.Present(t.Context(), "t")
+		}()
+		synctest.Wait()
+		me := f.Origin()
+		// number of the ask and of the answer, index times two and 1 in the last, members
+		e.say(kindAnswer, me, 1, 4, 0, sent("a"))
+		e.say(kindAnswer, me, 1, 5, 0, sent("b"))
+		e.say(kindAnswer, me, 1, 4, 3, sent("b"))
+		e.say(kindAnswer, me, 1, 4, 0, sent("a")) // repeated
+		e.say(kindAnswer, me, 1, 5, 5, sent("c")) // one is missing
+		e.say(kindAnswer, me, 2, 5, 3, sent("d"))
+		e.say(kindAnswer, me+1, 1, 5, 3, sent("d"))
+		select {
+		case <-done:
+			t.Fatal(list)
+		default:
+		}
+		e.say(kindAnswer, me, 1, 5, 3, sent("a"))
+		<-done
+		want(t, "list", fmt.Sprintf("%s", list), "[{e [{b  } {a  }]}]")
+	})
+}
+
+// However often it is asked, a node makes one snapshot a second.
+func TestSnapshotRate(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		f := start(t, net, "f")
+		settle(time.Second)
+		e := evil{newRaw(t, net.Connect("evil"), 7)}
+		for i := range 1000 {
+			if i%2 == 0 {
+				e.say(kindWant, "e", 5000, f.Origin())
+			} else {
+				e.say(kindHello, "e", 5000)
+			}
+			settle(10 * time.Millisecond)
+		}
+		if sum, _ := snapshotsOf([]*folk{f}); sum < 9 || sum > 11 {
+			t.Errorf("%d snapshots in 10 seconds", sum)
+		}
+		before, _ := snapshotsOf([]*folk{f})
+		settle(2 * time.Second)
+		e.say(kindWant, "e", 5000, f.Origin()+1) // the other node of this id
+		settle(2 * time.Second)
+		after, _ := snapshotsOf([]*folk{f})
+		if after-before > 1 {
+			t.Errorf("%d snapshots for another", after-before)
+		}
 	})
 }

@@ -197,6 +197,45 @@ func (f *folk) peers() string {
 	return strings.Join(ids, " ")
 }
 
+// looks is how much of what a node keeps there is.
+type looks struct {
+	peers, nodes, departed, behind int
+	totals                         int // topics that peers have
+	asks, unsettled, unready, owed int
+	told                           int // topics that others watch
+	snapshots                      uint64
+}
+
+func (f *folk) look() (l looks) {
+	looked := make(chan struct{})
+	look := sync.OnceFunc(func() {
+		defer close(looked)
+		p := &f.Node.peers
+		l = looks{
+			peers: len(p.all), nodes: len(p.nodes), departed: len(p.departed),
+			totals:    len(p.totals),
+			unsettled: len(p.watch.unsettled), unready: len(p.watch.unready), owed: len(p.tell.owed),
+			told:      len(p.tell.topics),
+			snapshots: p.sync.posted,
+		}
+		for _, pr := range p.all {
+			if pr.behind || pr.incoming != nil {
+				l.behind++
+			}
+		}
+		p.asks.mu.Lock()
+		defer p.asks.mu.Unlock()
+		l.asks = len(p.asks.open)
+	})
+	f.do(look)
+	select {
+	case <-looked:
+	case <-f.said: // there is no loop any more
+		look()
+	}
+	return l
+}
+
 // readies returns how often a watch was ready, of all topics with "".
 func (f *folk) readies(topic string) int {
 	f.mu.Lock()

@@ -31,7 +31,7 @@ func TestNodesMeet(t *testing.T) {
 		settle(0)
 		want(t, "b after bye", b.peers(), "c:0")
 		want(t, "news after bye", b.topic("news").Others(), 0)
-		want(t, "totals", len(b.Node.peers.totals), 0)
+		want(t, "totals", b.look().totals, 0)
 		want(t, "evicted", b.Stats().Evicted, uint64(0))
 	})
 }
@@ -66,16 +66,16 @@ func TestTableGoes(t *testing.T) {
 			all[0].set(fmt.Sprint("t", i), 1)
 		}
 		settle(2 * testInterval)
-		want(t, "totals", len(all[1].Node.peers.totals), 1000)
+		want(t, "totals", all[1].look().totals, 1000)
 		for i := range 999 {
 			all[0].set(fmt.Sprint("t", i), 0)
 		}
 		settle(2 * testInterval)
-		want(t, "totals", len(all[1].Node.peers.totals), 1)
+		want(t, "totals", all[1].look().totals, 1)
 		all[0].kill()
 		settle(4 * testInterval)
-		want(t, "totals", len(all[1].Node.peers.totals), 0)
-		want(t, "peers", len(all[1].Node.peers.all)+len(all[1].Node.peers.nodes), 0)
+		want(t, "totals", all[1].look().totals, 0)
+		want(t, "peers", all[1].look().peers+all[1].look().nodes, 0)
 	})
 }
 
@@ -136,8 +136,8 @@ func TestManyAtOnce(t *testing.T) {
 		settle(4 * testInterval)
 		truth(t, all, "hall", "room")
 		for _, f := range all {
-			want(t, "open asks", len(f.Node.peers.asks.open), 0)
-			want(t, "departed, later", len(f.Node.peers.nodes), 2)
+			want(t, "open asks", f.look().asks, 0)
+			want(t, "nodes", f.look().nodes, 2)
 		}
 	})
 }

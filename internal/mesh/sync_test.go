@@ -21,11 +21,7 @@ func kindOf(d cluster.Delivery) kind {
 
 func snapshotsOf(nodes []*folk) (sum, most uint64) {
 	for _, f := range nodes {
-		f.do(func() {})
-	}
-	settle(0)
-	for _, f := range nodes {
-		n := f.Node.peers.sync.posted
+		n := f.look().snapshots
 		sum, most = sum+n, max(most, n)
 	}
 	return sum, most
@@ -72,9 +68,9 @@ func TestLostPart(t *testing.T) {
 			t.Errorf("part of a snapshot was taken")
 		}
 		settle(15 * time.Second)
-		want(t, "topics", len(b.Node.peers.totals), topics)
+		want(t, "topics", b.look().totals, topics)
 		want(t, "room-000019", b.topic("room-000019").Others(), 2)
-		want(t, "behind", b.Node.peers.all[a.Origin()].behind, false)
+		want(t, "behind", b.look().behind, 0)
 	})
 }
 
@@ -217,14 +213,8 @@ func countsModel(t *testing.T, net *cluster.Memory, seed uint64) {
 		if len(f.refused) > 0 {
 			t.Errorf("%s refused %v", f.id, f.refused[0])
 		}
-		ws := &f.Node.peers.watch
-		if len(ws.unsettled)+len(ws.unready)+len(f.Node.peers.asks.open)+len(f.Node.peers.tell.owed) > 0 {
-			t.Errorf("%s: something is left", f.id)
-		}
-		for _, pr := range f.Node.peers.all {
-			if pr.behind || pr.incoming != nil {
-				t.Errorf("%s is behind %s", f.id, pr.node)
-			}
+		if l := f.look(); l.unsettled+l.unready+l.asks+l.owed+l.behind > 0 {
+			t.Errorf("%s: something is left: %+v", f.id, l)
 		}
 	}
 }

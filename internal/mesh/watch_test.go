@@ -68,12 +68,12 @@ func TestWatch(t *testing.T) {
 		settle(3 * testInterval)
 		want(t, "sees", a.sees("room"), "b2 b3 b4")
 		for _, f := range all[:2] {
-			want(t, "left", len(f.Node.peers.watch.unsettled)+len(f.Node.peers.watch.unready)+len(f.Node.peers.tell.owed), 0)
+			want(t, "left", f.look().unsettled+f.look().unready+f.look().owed, 0)
 		}
 		a.end()
 		settle(0)
 		want(t, "watched", b.Watched("room"), false)
-		want(t, "watched topics", len(b.Node.peers.tell.topics), 0)
+		want(t, "watched topics", b.look().told, 0)
 	})
 }
 
@@ -211,7 +211,7 @@ func TestWatchParts(t *testing.T) {
 			a.unwatch(fmt.Sprintf("topic-%05d", i))
 		}
 		synctest.Wait()
-		want(t, "watched", len(b.Node.peers.tell.topics), 1)
+		want(t, "watched", b.look().told, 1)
 	})
 }
 
@@ -239,5 +239,22 @@ func TestTellNumbers(t *testing.T) {
 			settle(time.Second)
 			want(t, "nobody is told", b.Tell("x", Member{}, true, false), uint64(0))
 		}
+	})
+}
+
+// A change that shows that others were lost has the list asked for, without waiting for a heartbeat.
+func TestWatchGapIsFilledSoon(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		all := startAll(t, net, 2)
+		a, b := all[0], all[1]
+		a.watch("room")
+		settle(testInterval)
+		net.Tap(func(d cluster.Delivery) bool { return kindOf(d) != kindChange && kindOf(d) != kindBeat })
+		b.toggle("room", "1")
+		settle(0)
+		net.Tap(func(d cluster.Delivery) bool { return kindOf(d) != kindBeat })
+		b.toggle("room", "2")
+		settle(watchGrace + time.Millisecond)
+		want(t, "sees", a.sees("room"), "1 2")
 	})
 }
