@@ -291,3 +291,64 @@ func TestClusterSendToSlow(t *testing.T) {
 		slow.ExpectText("last")
 	})
 }
+
+// A session that gets another user is reached as that one, from all nodes.
+func TestClusterSetUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, hubs := nodes(t, 2)
+		s, c := client(t, hubs[1])
+		for _, user := range []string{"ann", "bob", strings.Repeat("ü", 300), "ann"} {
+			if err := s.SetUser(user); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if err := hubs[0].User(user).Send(t.Context(), wshub.Text("to "+user)); err != nil {
+				t.Error(err)
+			}
+			c.ExpectText("to " + user)
+		}
+		if err := hubs[0].User("bob").Send(t.Context(), wshub.Text("late")); err != nil {
+			t.Error(err)
+		}
+		c.ExpectNothing()
+		s.SetUser("")
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if got := m.Stats().Subjects; got != 4 {
+			t.Errorf("%d subjects, want those of all, of control and of both nodes", got)
+		}
+		hubs[0].User("ann").Send(t.Context(), wshub.Text("gone"))
+		synctest.Wait()
+		if got := m.Delivered("n2", "wshub.u.ann").Messages; got != 2 {
+			t.Errorf("%d messages for ann came", got)
+		}
+	})
+}
+
+// A session that is not admitted is nobody's, and one of a user is when it is.
+func TestClusterAdmission(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, hubs := nodes(t, 2, wshub.WithAdmission(time.Minute))
+		s, c := client(t, hubs[1])
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		hubs[0].Everyone().Send(t.Context(), wshub.Text("to those admitted"))
+		if err := hubs[0].To(s.ID()).Send(t.Context(), wshub.Text("to it")); err != nil {
+			t.Error(err)
+		}
+		c.ExpectNothing()
+		if n, err := hubs[0].Everyone().Count(t.Context()); n != 0 || err != nil {
+			t.Errorf("%d sessions, %v", n, err)
+		}
+		s.SetUser("ann")
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if n, err := hubs[0].Everyone().Count(t.Context()); n != 1 || err != nil {
+			t.Errorf("%d sessions, %v", n, err)
+		}
+		hubs[0].Everyone().Send(t.Context(), wshub.Text("to all"))
+		c.ExpectText("to all")
+		hubs[0].To(s.ID()).Send(t.Context(), wshub.Text("to it"))
+		c.ExpectText("to it")
+	})
+}

@@ -479,6 +479,47 @@ func TestClusterRequireBus(t *testing.T) {
 	})
 }
 
+// As a part of the hub's policy RequireBus holds for everyone, and for topics that do not mention it.
+func TestClusterRequireBusOfHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, hubs := nodes(t, 2, wshub.WithPolicy(wshub.RequireBus()))
+		logs := topics[string](t, hubs, "log", wshub.Policy{}, wshub.WithCodec[string](placeCodec{}))
+		s1, c1 := client(t, hubs[0])
+		s2, c2 := client(t, hubs[1])
+		join(t, logs[0], s1)
+		join(t, logs[1], s2)
+		expect := func(want string) {
+			t.Helper()
+			c1.ExpectText(want)
+			c2.ExpectText(want)
+		}
+		if err := hubs[0].Everyone().Send(t.Context(), wshub.Text("all")); err != nil {
+			t.Error(err)
+		}
+		expect("all")
+		publish(t, logs[0], "a")
+		expect("n1 0 a")
+		m.Down()
+		synctest.Wait()
+		if err := hubs[0].Everyone().Send(t.Context(), wshub.Text("all")); !errors.Is(err, wshub.ErrBus) {
+			t.Errorf("everyone: %v", err)
+		}
+		if err := logs[0].Publish(t.Context(), "b"); !errors.Is(err, wshub.ErrBus) {
+			t.Errorf("a topic: %v", err)
+		}
+		m.Up()
+		synctest.Wait()
+		publish(t, logs[0], "c")
+		expect("n1 2 c") // whether anybody has got 1 is not known
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := logs[0].Publish(ctx, "d"); !errors.Is(err, wshub.ErrBus) || !errors.Is(err, context.Canceled) {
+			t.Errorf("without time: %v", err)
+		}
+		c1.ExpectNothing()
+	})
+}
+
 // RequireBus means nothing without a bus, and nothing but for whoever publishes.
 func TestRequireBusRefused(t *testing.T) {
 	_, err := wshub.New(wshub.WithPolicy(wshub.RequireBus()))

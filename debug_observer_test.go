@@ -96,3 +96,28 @@ dropped         2
 		t.Errorf("got:\n%s", &b)
 	}
 }
+
+// The bus and its gaps have their lines and rows.
+func TestDebugObserverBus(t *testing.T) {
+	var out, table strings.Builder
+	d := wshub.NewDebugObserver(&out)
+	o := d.Observer()
+	o.Bus(wshub.Event{Kind: wshub.EventBus, Name: "down", Cause: wshub.ErrBus, N: 3})
+	o.Bus(wshub.Event{Kind: wshub.EventBus, Name: "up", Origin: "n1", Cause: wshub.ErrNodeConflict})
+	o.Gap(wshub.Event{Kind: wshub.EventGap, Origin: "n2", Topic: "room", From: 4, To: 5, N: 2})
+	const lines = `bus name="down" n=3 cause="wshub: bus failed"
+bus name="up" origin="n1" cause="wshub: two nodes have one id"
+gap topic="room" origin="n2" from=4 to=5 n=2
+`
+	if out.String() != lines {
+		t.Errorf("wrote:\n%s", &out)
+	}
+	const rows = `bus             2
+  messages      3
+gap             1
+  values        2
+`
+	if d.WriteTo(&table); table.String() != rows {
+		t.Errorf("the table is:\n%s", &table)
+	}
+}

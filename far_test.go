@@ -15,6 +15,7 @@ import (
 
 	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/internal/mesh"
+	"github.com/wshub-go/wshub/wshubtest"
 )
 
 // farHub returns a hub with a bus that carries nothing.
@@ -126,6 +127,39 @@ func (panicky) Decode(m Message) (farPoint, error) {
 		return farPoint{}, errors.New("hostile")
 	}
 	return farPoint{1}, nil
+}
+
+// What another node asks for is checked as what a program asks for.
+func TestFarHostileOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := farHub(t)
+		sessions := make(chan *Session, 1)
+		wshubtest.Dial(t, handlerFunc(func(s *Session, err error) { sessions <- s }, h))
+		s := <-sessions
+		x := &meshHost{Hub: h}
+		to := mesh.To{Kind: mesh.ToSession, ID: s.ID()}
+		x.Deliver(to, mesh.Payload{Data: []byte("\xff")})
+		for _, code := range []uint16{0, 999, 1005, 1006, 1015, 2000, 65535} {
+			x.Kick(to, code, "")
+		}
+		x.Kick(to, 4000, "\xff")
+		for _, kind := range []mesh.ToKind{0, mesh.ToSession, 99} {
+			x.Deliver(mesh.To{Kind: kind}, mesh.Payload{})
+			x.Kick(mesh.To{Kind: kind}, 4000, "")
+			x.Leave(mesh.To{Kind: kind}, "room")
+		}
+		x.Leave(to, "\xff")
+		x.Leave(mesh.To{Kind: mesh.ToUser}, "")
+		synctest.Wait()
+		if n := h.Stats().Bus.Invalid; n != 9 || s.ended() {
+			t.Errorf("%d are invalid, ended: %v", n, s.ended())
+		}
+		x.Kick(to, 4000, strings.Repeat("ü", 200))
+		synctest.Wait()
+		if !s.ended() {
+			t.Error("it was not closed")
+		}
+	})
 }
 
 // A value is decoded at most once, and only when somebody wants it.
