@@ -38,8 +38,8 @@ func start(t *testing.T, name, addr string, args ...string) *program {
 	if runtime.GOOS == "windows" {
 		bin += ".exe"
 	}
-	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-o", bin, "./examples/"+name)
-	build.Dir = ".."
+	build := exec.Command("go", "build", fmt.Sprintf("-race=%t", race), "-o", bin, ".")
+	build.Dir = filepath.Join("..", "examples", name) // some are modules of their own
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)
 	}
