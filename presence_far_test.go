@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/internal/mesh"
 	"github.com/wshub-go/wshub/wshubtest"
 )
@@ -217,5 +218,71 @@ func TestFarMembersAreChecked(t *testing.T) {
 		if len(r.known) != len(want) {
 			t.Errorf("got %v", r.sessions())
 		}
+	})
+}
+
+// That a list is due twice, as when a topic is watched again in the midst of it, gives nobody a second one.
+func TestFarListOnce(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newFarRoom(t, 0)
+		r.ready()
+		if kinds := r.take(t); len(kinds) > 0 {
+			t.Errorf("got %v", kinds)
+		}
+	})
+}
+
+// A change that a list here has already is told to other nodes all the same: theirs may not.
+func TestChangeIsListedHereAndToldThere(t *testing.T) {
+	in(t, func(t *testing.T) {
+		broker := cluster.NewMemory()
+		defer broker.Close()
+		var topics [2]Topic[string]
+		for i := range topics {
+			h := newHub(t, WithBus(broker.Bus()), WithLogger(nil))
+			var err error
+			if topics[i], err = NewTopic[string](h, "room", Policy{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute) // they know each other
+		st := topics[0].st
+		arrived := make(chan *Session, 1)
+		wshubtest.Dial(t, st.hub.Handler(func(ctx context.Context, s *Session) error {
+			arrived <- s
+			return idle(ctx, s)
+		}))
+		s := <-arrived
+		there := topics[1].Watch(t.Context())
+		if e := <-there.C(); len(e.Members) != 0 {
+			t.Errorf("got %+v", e)
+		}
+		for _, kind := range []PresenceKind{PresenceJoined, PresenceLeft} {
+			want := 0
+			if kind == PresenceJoined {
+				want = 1
+				if _, err := st.open().Join(s.sub, st.def.rule, nil, 0); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				st.member(s).Leave()
+			}
+			here := topics[0].Watch(t.Context())
+			if e := <-here.C(); len(e.Members) != want {
+				t.Errorf("got %+v", e)
+			}
+			st.tell(kind, s, nil, false)
+			if e := <-there.C(); e.Kind != kind || e.Members[0].Session != s.ID() {
+				t.Errorf("got %+v", e)
+			}
+			synctest.Wait()
+			select {
+			case e := <-here.C():
+				t.Errorf("got %+v", e)
+			default:
+			}
+			here.Close()
+		}
+		st.vacate()
 	})
 }
