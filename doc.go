@@ -91,7 +91,9 @@
 //
 // Order between nodes: of what one node publishes to one topic, or to everyone, each session is sent what it is sent in
 // the order of the publishes; nothing is sent twice. There is no order between what two nodes publish, nor, from another
-// node, across topics. A node gets a topic's values while it has a member, a stream or a history of it; the first join of
+// node, across topics: of publishes on two nodes at once, also of one key, each node may keep another as the last. Nodes
+// have to agree about what a topic is, its type, codec and keys; what does not fit is counted as Invalid and skipped. A
+// node gets a topic's values while it has a member, a stream or a history of it; the first join of
 // a topic on a node returns once the bus listens, unless the bus is down or takes more than a second, and so whoever
 // publishes after that, on any node, reaches the new member, if the bus loses nothing.
 //
