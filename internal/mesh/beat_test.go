@@ -128,6 +128,7 @@ func TestBeatOfNoChange(t *testing.T) {
 		if n := a.Stats().Beats - before; n > 1 {
 			t.Errorf("%d heartbeats about nothing", n)
 		}
+		want(t, "pending", a.look().pending, false)
 	})
 }
 

@@ -276,76 +276,6 @@ func TestPeerMemory(t *testing.T) {
 	})
 }
 
-// FuzzControl gives bodies of any kind to a node that has peers, watches, and asks.
-func FuzzControl(f *testing.F) {
-	intro := binary.AppendUvarint(appendName(nil, "x"), 5000)
-	beat := append(slices.Clone(intro), 1, 3, 0)
-	items := []byte("\x01\x01t\x02" + "\x02\x01t\x01\x05" + "\x03\x01t\x07" + "\x04\x01t")
-	member := appendMember(nil, Member{Session: "s", User: "u", Data: []byte("{}")})
-	to := make([]byte, 8)
-	for _, seed := range []struct {
-		kind kind
-		body []byte
-	}{
-		{kindHello, intro},
-		{kindBye, nil},
-		{kindBeat, slices.Concat(beat, items)},
-		{kindPart, slices.Concat(beat, []byte{1}, items)},
-		{kindPart, slices.Concat(beat, []byte{0}, items)},
-		{kindWant, append(slices.Clone(intro), to...)},
-		{kindAsk, slices.Concat(intro, []byte{1, questionMembers, 1, 't'})},
-		{kindAnswer, slices.Concat(to, []byte{1, 1, 1}, member)},
-		{kindWatch, append(slices.Clone(intro), 1, 't')},
-		{kindUnwatch, []byte{1, 't'}},
-		{kindMembers, slices.Concat(to, []byte{1, 't', 1, 1, 1, 1}, member)},
-		{kindChange, slices.Concat([]byte{1, 't', 1, 1}, member)},
-		{99, nil},
-	} {
-		f.Add(byte(seed.kind), seed.body, byte(seed.kind), seed.body)
-	}
-	f.Fuzz(func(t *testing.T, k1 byte, b1 []byte, k2 byte, b2 []byte) {
-		synctest.Test(t, func(t *testing.T) {
-			net := cluster.NewMemory()
-			defer net.Close()
-			a := start(t, net, "f")
-			a.toggle("t", "f.1")
-			a.watch("t")
-			settle(time.Second)
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				_, _ = a.Present(t.Context(), "t")
-			}()
-			synctest.Wait()
-			a.do(func() {
-				for _, o := range []Origin{7, 8, 7} {
-					for _, m := range []envelope{{kind: kind(k1), payload: b1}, {kind: kind(k2), payload: b2}} {
-						// Bodies that are for this node have its origin, which is not known beforehand.
-						if len(m.payload) >= 8 && binary.BigEndian.Uint64(m.payload) == 0 {
-							m.payload = slices.Clone(m.payload)
-							binary.BigEndian.PutUint64(m.payload, uint64(a.origin))
-						}
-						m.kind = max(m.kind, firstControl)
-						m.origin = o
-						a.control(&m, subjectControl)
-					}
-				}
-			})
-			settle(20 * time.Second)
-			for _, p := range a.Peers() {
-				if p.Node == "" || p.Sessions < 0 {
-					t.Error(p)
-				}
-			}
-			if n := a.topic("t").Others(); n < 0 {
-				t.Error(n)
-			}
-			a.end()
-			<-done
-		})
-	})
-}
-
 // sent is the bytes of a member.
 func sent(session string) []byte { return appendMember(nil, Member{Session: session}) }
 
@@ -457,5 +387,45 @@ func TestSnapshotRate(t *testing.T) {
 		if after-before > 1 {
 			t.Errorf("%d snapshots for another", after-before)
 		}
+	})
+}
+
+// Only what is news is taken: not a heartbeat or a snapshot that has come before, or of before one that was taken.
+func TestOldReports(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		f := start(t, net, "f")
+		settle(time.Second)
+		e := evil{newRaw(t, net.Connect("evil"), 7)}
+		beat := func(number, count int) { e.say(kindBeat, "e", 5000, number, 1, 0, itemCount, "t", count) }
+		part := func(number, index, count int) {
+			e.say(kindPart, "e", 5000, number, 1, 0, index, itemCount, "t", count)
+		}
+		now := func(what string, count int) {
+			t.Helper()
+			want(t, what, f.topic("t").Others(), count)
+		}
+		beat(1, 10)
+		beat(2, 20)
+		now("in order", 20)
+		beat(1, 10)
+		now("repeat", 20)
+		part(1, 1, 11)
+		now("old snapshot", 20)
+		part(2, 1, 22)
+		now("snapshot of what is known", 20)
+		beat(5, 50)
+		now("what is newer holds", 50)
+		want(t, "behind", f.look().behind, 1)
+		part(4, 1, 44)
+		now("old snapshot", 50)
+		want(t, "behind", f.look().behind, 1)
+		part(6, 0, 66)
+		beat(7, 70)
+		part(6, 3, 67)
+		now("snapshot that was overtaken", 70)
+		part(7, 1, 71)
+		now("snapshot", 71)
+		want(t, "behind", f.look().behind, 0)
+		want(t, "topics", f.look().totals, 1)
 	})
 }

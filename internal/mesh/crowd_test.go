@@ -204,6 +204,7 @@ type looks struct {
 	asks, unsettled, unready, owed int
 	told                           int // topics that others watch
 	snapshots                      uint64
+	pending                        bool // a heartbeat about changes
 }
 
 func (f *folk) look() (l looks) {
@@ -217,6 +218,7 @@ func (f *folk) look() (l looks) {
 			unsettled: len(p.watch.unsettled), unready: len(p.watch.unready), owed: len(p.tell.owed),
 			told:      len(p.tell.topics),
 			snapshots: p.sync.posted,
+			pending:   p.beats.pending(),
 		}
 		for _, pr := range p.all {
 			if pr.behind || pr.incoming != nil {

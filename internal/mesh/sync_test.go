@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,6 +72,32 @@ func TestLostPart(t *testing.T) {
 		want(t, "topics", b.look().totals, topics)
 		want(t, "room-000019", b.topic("room-000019").Others(), 2)
 		want(t, "behind", b.look().behind, 0)
+	})
+}
+
+// A snapshot that takes a while is taken although counts change all the time.
+func TestSnapshotOfBusyNode(t *testing.T) {
+	bubble(t, func(t *testing.T, net *cluster.Memory) {
+		a := start(t, net, "a")
+		const topics = 60_000
+		name := func(i int) string { return fmt.Sprintf("%s-%06d", strings.Repeat("x", 200), i) }
+		for i := range topics {
+			a.set(name(i), 1)
+		}
+		settle(3 * time.Second)
+		b := start(t, net, "b")
+		for i := range 250 {
+			a.set(name(i), 2)
+			settle(10 * time.Millisecond)
+		}
+		want(t, "topics", b.look().totals, topics)
+		want(t, "snapshots", a.look().snapshots, uint64(1))
+		settle(time.Second)
+		for i := range 300 {
+			if n := b.topic(name(i)).Others(); n != 1 && i >= 250 || n != 2 && i < 250 {
+				t.Fatalf("topic %d: %d", i, n)
+			}
+		}
 	})
 }
 
