@@ -38,7 +38,19 @@
 // A node is known by its origin, a random number of its process, and says its id in each heartbeat. Heartbeats are
 // numbered and carry what has changed: counts as they are now, never differences. Who misses one asks for all of it. A
 // node that is not heard of for three of its intervals is gone, one that says goodbye at once; with it go its counts and
-// its members.
+// its members. The answer, a snapshot, has the number of the last heartbeat and goes to all: who misses one is seldom alone.
+//
+// # Members
+//
+// Who wants to know who is in a topic elsewhere watches it: it listens to the topic's changes, then tells all nodes, and
+// gets a list of each with the number of the last change in it. Changes up to that number are skipped, those behind it
+// follow; when one is missing, as the next change or a heartbeat shows, that node is asked for its list again. A node tells
+// changes only of topics that somebody watches, under the lock under which they get their numbers; a number is never used
+// again. Which topics a node watches is part of its snapshots, and heartbeats have a sum of them: a node that was taken for
+// dead, or whose message was lost, is noticed by that and gets the lists anew.
+//
+// Counts of a user, and members of a topic that is not watched, are asked for: every node that is known answers. Who does
+// not is asked again each second, until it is gone or the caller's context ends.
 //
 // # Who owns what
 //
