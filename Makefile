@@ -42,7 +42,7 @@ tidy: ## Fail if a go.mod or go.sum is not tidy.
 deps: ## Fail if the root requires, links or imports what it must not.
 	@got=$$(go list -m -f '{{if not .Main}}{{.Path}}{{end}}' all | sort | xargs); \
 	if [ "$$got" != "$(ROOT_REQUIRES)" ]; then echo "the root requires: $$got"; echo "it may require:    $(ROOT_REQUIRES)"; exit 1; fi
-	@linked=$$(go list -deps . | grep -E '^(testing|net/http/httptest|.*/wshubtest|.*/internal/leak)(/|$$)' || true); \
+	@linked=$$(go list -deps . | grep -E '^(testing|net/http/httptest|.*/wshubtest|.*/internal/leak|.*/internal/hubtest)(/|$$)' || true); \
 	if [ -n "$$linked" ]; then echo "test packages linked into the library:"; echo "$$linked"; exit 1; fi
 	@importers=$$(go list -f '{{$$d := .Dir}}{{range .GoFiles}}{{$$d}}/{{.}} {{end}}{{range .TestGoFiles}}{{$$d}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$d}}/{{.}} {{end}}' ./... \
 		| xargs grep -l '"github.com/coder/websocket' | sed "s|^$(CURDIR)/|./|" | xargs); \
