@@ -2,6 +2,9 @@ package natsbus
 
 import (
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/internal/hubtest"
@@ -17,3 +20,19 @@ type hubBroker struct{ p *process }
 
 func (b hubBroker) Kill()  { b.p.kill() }
 func (b hubBroker) Start() { b.p.start() }
+
+// A hub that is cut off for a while, and one that is for good.
+func TestHubsCutOff(t *testing.T) {
+	for name, f := range map[string]func(*testing.T, func(bool) cluster.Bus, func(bool)){"while": hubtest.CutOff, "good": hubtest.Gone} {
+		t.Run(name, func(t *testing.T) {
+			s := embedded(t, nil)
+			p := newProxy(t, s.Addr().String())
+			f(t, func(proxied bool) cluster.Bus {
+				if proxied {
+					return connect(t, p.url(), NATS(nats.PingInterval(200*time.Millisecond)))
+				}
+				return connect(t, s.ClientURL())
+			}, p.silent.Store)
+		})
+	}
+}

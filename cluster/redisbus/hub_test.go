@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"testing"
+	"time"
 
 	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/internal/hubtest"
@@ -17,3 +18,19 @@ type hubBroker struct{ s *server }
 
 func (b hubBroker) Kill()  { b.s.kill() }
 func (b hubBroker) Start() { b.s.start() }
+
+// A hub that is cut off for a while, and one that is for good.
+func TestHubsCutOff(t *testing.T) {
+	for name, f := range map[string]func(*testing.T, func(bool) cluster.Bus, func(bool)){"while": hubtest.CutOff, "good": hubtest.Gone} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			p := startProxy(t, s.addr())
+			f(t, func(proxied bool) cluster.Bus {
+				if proxied {
+					return connect(t, p.url(), Ping(100*time.Millisecond))
+				}
+				return connect(t, s.url())
+			}, p.drop)
+		})
+	}
+}

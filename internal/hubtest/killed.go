@@ -30,14 +30,7 @@ func Killed(t *testing.T, broker Broker, connect func() cluster.Bus) {
 	for i := range quietTopics {
 		quiet = append(quiet, fmt.Sprintf("quiet%d", i))
 	}
-	for _, n := range c.Nodes {
-		n.Socket(quiet...)
-		for _, name := range busy {
-			n.Stream(name)
-		}
-		n.Socket(busy...)
-		n.Enter()
-	}
+	c.populate(busy, quiet)
 	c.ask(quiet)
 	c.AwaitPresence(c.Nodes...)
 	load := c.Begin(busy...)
@@ -106,6 +99,12 @@ func (c *Cluster) close(t *testing.T, before int, topics ...[]string) {
 		}
 		n.End()
 	}
+	c.awaitNone(before)
+}
+
+// awaitNone waits until there are no more goroutines than before: those on their way out need a moment.
+func (c *Cluster) awaitNone(before int) {
+	c.t.Helper()
 	for _, client := range c.clients {
 		client.Abort()
 	}
