@@ -33,7 +33,7 @@ type Cluster struct {
 type Node struct {
 	*wshub.Hub
 	c       *Cluster
-	topics  map[string]*topic
+	topics  map[string]*Topic
 	readers sync.WaitGroup
 	there   func() []string // who is in Lobby, as is watched
 
@@ -45,8 +45,8 @@ type Node struct {
 	sessions    map[string]struct{} // the ids of those that should be in Lobby; guarded by c.mu
 }
 
-// topic is one of a node's, and how much it has published of it. One goroutine publishes at a time.
-type topic struct {
+// Topic is one of a node's, and how much it has published of it. One goroutine publishes at a time.
+type Topic struct {
 	wshub.Topic[string]
 	published atomic.Uint64
 }
@@ -65,7 +65,7 @@ func New(t testing.TB, buses []cluster.Bus, opts ...wshub.Option) *Cluster {
 			t.Fatal(err)
 		}
 		n := &Node{
-			Hub: h, c: c, topics: map[string]*topic{}, gaps: map[source][]span{}, states: map[string]int{}, sessions: map[string]struct{}{},
+			Hub: h, c: c, topics: map[string]*Topic{}, gaps: map[source][]span{}, states: map[string]int{}, sessions: map[string]struct{}{},
 		}
 		c.Nodes = append(c.Nodes, n)
 		events := h.Events(context.Background(), wshub.Evict(60_000, time.Minute))
@@ -176,7 +176,7 @@ func (c *Cluster) AwaitBus(state string, nth int, nodes ...*Node) {
 var patient = wshub.Block(4096, time.Minute)
 
 // Topic returns a topic of the node, which counts what is published through it.
-func (n *Node) Topic(name string) *topic {
+func (n *Node) Topic(name string) *Topic {
 	n.c.t.Helper()
 	if t := n.topics[name]; t != nil {
 		return t
@@ -185,13 +185,13 @@ func (n *Node) Topic(name string) *topic {
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
-	t := &topic{Topic: made}
+	t := &Topic{Topic: made}
 	n.topics[name] = t
 	return t
 }
 
 // Publish publishes the next value of the topic and returns its number.
-func (n *Node) Publish(t *topic) uint64 {
+func (n *Node) Publish(t *Topic) uint64 {
 	number := t.published.Load() + 1
 	if err := t.Topic.Publish(context.Background(), fmt.Sprintf("%s %s %d", t.Name(), n.Node(), number)); err != nil {
 		n.c.t.Errorf("%s: %v", n.Node(), err)

@@ -24,7 +24,7 @@ const (
 func (c *Cluster) Begin(topics ...string) *Load {
 	l := &Load{c: c, stop: make(chan struct{})}
 	for _, n := range c.Nodes {
-		all := make([]*topic, len(topics))
+		all := make([]*Topic, len(topics))
 		for i, name := range topics {
 			all[i] = n.Topic(name)
 		}
