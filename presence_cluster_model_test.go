@@ -52,9 +52,19 @@ type presenceSession struct {
 func newPresenceWorld(t *testing.T, seed uint64, grace time.Duration) *presenceWorld {
 	w := &presenceWorld{t: t, rng: rand.New(rand.NewPCG(seed, 1)), memory: newMemory(t, cluster.WithSeed(seed)), grace: grace, users: 6}
 	for i := range 3 + w.rng.IntN(2) {
-		w.nodes = append(w.nodes, &presenceNode{attendee: newAttendee(t, w.memory, nodeName(i), grace)})
+		w.nodes = append(w.nodes, w.node(nodeName(i)))
 	}
 	return w
+}
+
+// node begins a node, whose members have data or not.
+func (w *presenceWorld) node(name string) *presenceNode {
+	w.t.Helper()
+	var opts []wshub.Option
+	if w.rng.IntN(2) == 0 {
+		opts = append(opts, withData(name))
+	}
+	return &presenceNode{attendee: newAttendee(w.t, w.memory, name, w.grace, opts...)}
 }
 
 func nodeName(i int) string { return "n" + strconv.Itoa(i) }
@@ -156,7 +166,7 @@ func (w *presenceWorld) restart(i int) {
 	if err := n.Shutdown(ctx); err != nil {
 		w.t.Error(err)
 	}
-	w.nodes[i] = &presenceNode{attendee: newAttendee(w.t, w.memory, nodeName(i), w.grace)}
+	w.nodes[i] = w.node(nodeName(i))
 }
 
 // heal ends all faults, lets everybody hear of it, and compares what is known with the truth.

@@ -33,19 +33,23 @@ func attendees(t *testing.T, memory *cluster.Memory, grace time.Duration, names 
 	t.Helper()
 	var all []*attendee
 	for _, name := range names {
-		all = append(all, newAttendee(t, memory, name, grace))
+		all = append(all, newAttendee(t, memory, name, grace, withData(name)))
 	}
 	time.Sleep(settled)
 	return all
 }
 
-func newAttendee(t *testing.T, memory *cluster.Memory, name string, grace time.Duration) *attendee {
+func newAttendee(t *testing.T, memory *cluster.Memory, name string, grace time.Duration, opts ...wshub.Option) *attendee {
 	t.Helper()
 	a := &attendee{bus: memory.Connect(name)}
-	a.Hub = newHub(t, byPath, wshub.WithLogger(nil), wshub.WithNode(name), wshub.WithBus(a.bus), wshub.WithPresence(interval, grace),
-		wshub.WithMember(func(s *wshub.Session) any { return s.User() + " of " + name }))
+	a.Hub = newHub(t, append(opts, byPath, wshub.WithLogger(nil), wshub.WithNode(name), wshub.WithBus(a.bus), wshub.WithPresence(interval, grace))...)
 	a.room = newTopic[string](t, a.Hub, "room", wshub.Policy{})
 	return a
+}
+
+// withData has the members of a node tell whose they are.
+func withData(node string) wshub.Option {
+	return wshub.WithMember(func(s *wshub.Session) any { return s.User() + " of " + node })
 }
 
 // enter has a user's new session join the room.
@@ -132,7 +136,9 @@ func TestPresenceCrosses(t *testing.T) {
 // The list of a topic that nobody has named on a node is empty there, and its first member is told.
 func TestPresenceOfTopicsNobodyKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := attendees(t, newMemory(t), 0, "a", "b")
+		memory := newMemory(t)
+		all := []*attendee{newAttendee(t, memory, "a", 0), newAttendee(t, memory, "b", 0)}
+		time.Sleep(settled)
 		w := newTopic[string](t, all[0].Hub, "elsewhere", wshub.Policy{}).Watch(t.Context())
 		expect(t, w, wshub.PresenceList)
 		for range 3 {
