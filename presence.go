@@ -233,13 +233,6 @@ func (a *attendance) publishLocked(kind PresenceKind, members []Member, only []u
 	}
 }
 
-// here returns who is there on this node.
-func (a *attendance) here() []Member {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.hereLocked()
-}
-
 // hereLocked returns who is there on this node. Changes wait from here on, until mu is free.
 func (a *attendance) hereLocked() []Member {
 	told := a.told.Swap(true)
