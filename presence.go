@@ -78,12 +78,12 @@ var watchRule = &fanout.Rule{Overflow: fanout.Evict, N: watchPending, Age: watch
 
 // Present returns who is in the topic, in the whole cluster, in no order and nobody twice; sessions that join or leave
 // meanwhile may or may not be among them, and those whose leave [WithPresence] holds back are not. Joins and leaves of the
-// topic on this node wait while the list is made, which takes about as long as ranging over [Topic.Members].
+// topic on this node wait while its list is made, which takes about as long as ranging over [Topic.Members].
 //
 // Without a bus, and while somebody on this node watches the topic, it does not wait. Else it asks the other nodes, and
-// waits until each has answered or is gone, bounded by ctx: when that ends first, the error matches its cause and the
-// list has those that are known by then, all of this node among them. Without a bus only the zero Topic is an error:
-// [ErrClosed].
+// waits until each has answered or is gone, bounded by ctx: when that ends first, the error matches its cause, and the
+// list has those who are known by then, all of this node among them. With a bus it fails likewise with [ErrClosed] once
+// the hub has closed; the zero Topic always does.
 func (t Topic[T]) Present(ctx context.Context) ([]Member, error) {
 	if t.st == nil {
 		return nil, ErrClosed
@@ -97,10 +97,10 @@ func (t Topic[T]) Present(ctx context.Context) ([]Member, error) {
 // before Join returns and out of it before Leave returns, or Done is closed; one of another node as soon as that is
 // heard of. Members are told apart by Session; that one has got another user by [Session.SetUser] is not told.
 //
-// With a bus the list of a topic that nobody on this node watches yet waits for all other nodes, for 1 s at most, and
-// changes on them come with what the bus loses made good: from the next word of the node on the sum is right again. The
-// members of a node that goes silently leave after three of its heartbeats, see [WithPresence], which can also hold
-// leaves back for users who come back.
+// With a bus the first list on a node waits for all other nodes, 1 s at most; who is known later is told as joined. What
+// the bus loses is made good when the node is heard of again. When a node goes, all its members leave together: at once
+// if it says so, else after three of its heartbeats, see [WithPresence]. That can also hold back the leaves of users who
+// come back; those are in the list until their leave is told.
 //
 // A watcher that falls behind by more than 4,096 changes for more than a second is given up: its stream closes with
 // [ErrSlow], and a new Watch begins with a new list. ctx bounds the stream. Watching a topic is not being in it: a

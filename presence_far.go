@@ -3,9 +3,11 @@ package wshub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/wshub-go/wshub/cluster"
 	"github.com/wshub-go/wshub/internal/mesh"
 )
 
@@ -79,6 +81,9 @@ func (a *attendance) present(ctx context.Context) ([]Member, error) {
 				list = append(list, m)
 			}
 		}
+	}
+	if errors.Is(err, cluster.ErrClosed) {
+		err = ErrClosed // only the hub closes its bus for good here
 	}
 	if err != nil {
 		err = fmt.Errorf("present in %q: %w", a.st.name, err)

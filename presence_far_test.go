@@ -3,6 +3,7 @@ package wshub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -284,5 +285,23 @@ func TestChangeIsListedHereAndToldThere(t *testing.T) {
 			here.Close()
 		}
 		st.vacate()
+
+		// When nobody watches any more nothing is kept, and nobody is told.
+		there.Close()
+		time.Sleep(time.Minute)
+		if st.hub.mesh.Watched("room") {
+			t.Error("still watched")
+		}
+		for i := range topics {
+			if a := topics[i].st.present.Load(); a.far != nil || a.held != nil || a.in != nil || a.log != nil || a.told.Load() {
+				t.Errorf("kept: %+v", a.in)
+			}
+		}
+		if err := st.hub.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if list, err := topics[0].Present(t.Context()); len(list) > 0 || !errors.Is(err, ErrClosed) {
+			t.Errorf("of a closed hub: %v, %v", list, err)
+		}
 	})
 }
