@@ -30,7 +30,7 @@ func cutOff(t *testing.T) time.Duration {
 func CutOff(t *testing.T, connect func(proxied bool) cluster.Bus, drop func(bool)) {
 	d := cutOff(t)
 	before := runtime.NumGoroutine()
-	c := New(t, []cluster.Bus{connect(false), connect(false), connect(true)}, wshub.WithPresence(500*time.Millisecond, 0))
+	c := New(t, []cluster.Bus{connect(false), connect(false), connect(true)}, wshub.WithPresence(500*time.Millisecond, 0), wshub.WithSigning(key))
 	busy, quiet := []string{"busy1", "busy2"}, []string{"quiet1", "quiet2"}
 	c.populate(busy, quiet)
 	c.ask(quiet)

@@ -19,12 +19,15 @@ type Broker interface {
 // quietTopics is how many topics there are on which nothing is published while the broker is away.
 const quietTopics = 100
 
+// key signs what the hubs send.
+var key = []byte("0123456789abcdef")
+
 // Killed has three hubs publish over a broker that is killed and started again, five times. Local subscribers get
 // everything all the time, all is subscribed again within 5 s, each value that did not come is told to be missing, none comes
 // twice, and nothing is left at the end.
 func Killed(t *testing.T, broker Broker, connect func() cluster.Bus) {
 	before := runtime.NumGoroutine()
-	c := New(t, []cluster.Bus{connect(), connect(), connect()}, wshub.WithPresence(500*time.Millisecond, 0))
+	c := New(t, []cluster.Bus{connect(), connect(), connect()}, wshub.WithPresence(500*time.Millisecond, 0), wshub.WithSigning(key))
 	busy := []string{"busy1", "busy2"}
 	var quiet []string
 	for i := range quietTopics {
@@ -94,7 +97,7 @@ func (c *Cluster) close(t *testing.T, before int, topics ...[]string) {
 		}
 	}
 	for _, n := range c.Nodes {
-		if s := n.Stats().Bus; s.Malformed+s.Foreign+s.Unsigned+s.Invalid != 0 {
+		if s := n.Stats().Bus; s.Malformed+s.Foreign+s.Unsigned+s.Replayed+s.Invalid != 0 {
 			t.Errorf("%s: %+v", n.Node(), s)
 		}
 		n.End()

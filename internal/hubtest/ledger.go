@@ -1,6 +1,7 @@
 package hubtest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -149,21 +150,26 @@ func (c *Cluster) Account(topics ...string) (received, missing uint64) {
 		if len(gaps) > 0 && g.of.origin == g.s.node.Node() {
 			c.t.Errorf("%s: gaps %v in its own values of %q", g.of.origin, gaps, g.of.topic)
 		}
-		all := slices.Concat(seen, gaps)
-		slices.SortFunc(all, func(a, b span) int { return int(int64(a.from) - int64(b.from)) })
-		next := uint64(1)
-		for _, s := range all {
-			if s.from != next {
-				break
-			}
-			next = s.to + 1
-		}
-		if count(all) != g.upTo || next != g.upTo+1 {
+		if !exact(seen, gaps, g.upTo) {
 			c.t.Errorf("%s: of 1-%d that %s has published of %q a %s has got %v, and missing are %v",
 				g.s.node.Node(), g.upTo, g.of.origin, g.of.topic, g.s.kind, seen, gaps)
 		}
 	}
 	return received, missing
+}
+
+// exact reports whether the spans of both together are 1 to upTo, each number once.
+func exact(seen, gaps []span, upTo uint64) bool {
+	all := slices.Concat(seen, gaps)
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	next := uint64(1)
+	for _, s := range all {
+		if s.from != next {
+			return false
+		}
+		next = s.to + 1
+	}
+	return next == upTo+1
 }
 
 // Missing returns how many values of one node another was told to be missing, of all topics.
