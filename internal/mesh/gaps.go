@@ -38,7 +38,7 @@ type sources struct {
 type baseline struct {
 	of          *source
 	epoch, last uint64 // the last number that was received or told as missing
-	soft        bool   // last is from a heartbeat alone: values up to it may still come, and are not missing if they do not
+	soft        bool   // last is from a heartbeat alone: values up to it may still come, and are not missing if none does
 
 	before, beforeLast uint64 // the epoch before, 0: none, and its last number
 }
@@ -141,7 +141,7 @@ func (n *Node) take(s *source, i *interest, topic *Topic, e *envelope) bool {
 		i.begin(baseline{of: s, epoch: e.epoch, last: e.number})
 		return true
 	}
-	from := b.last + 1
+	from, promised := b.last+1, uint64(0)
 	switch {
 	case e.epoch < b.epoch:
 		return false
@@ -149,12 +149,15 @@ func (n *Node) take(s *source, i *interest, topic *Topic, e *envelope) bool {
 		b.next(e.epoch)
 		from = 1
 	case b.soft && e.number <= b.last:
-		from = e.number
+		from, promised = e.number, b.last // it begins here, and what the heartbeat told should come
 	case e.number <= b.last:
 		return false
 	}
 	b.last, b.soft = e.number, false
 	n.missing(s, topic, from, e.number-1)
+	if promised > e.number {
+		n.suspect(suspect{i, s, e.epoch, promised, time.Now().Add(beatGrace)})
+	}
 	return true
 }
 
@@ -200,10 +203,16 @@ func (n *Node) heard(o Origin, name string, epoch, number uint64) {
 	if !b.lacks(epoch, number) {
 		return
 	}
-	if len(n.sources.suspects) >= maxSuspects {
-		n.confirm(n.sources.suspects[0].due)
+	n.suspect(suspect{i, s, epoch, number, now.Add(beatGrace)})
+}
+
+// suspect has confirm look at s when it is due, which is now and beatGrace.
+func (n *Node) suspect(s suspect) {
+	list := &n.sources.suspects
+	if len(*list) >= maxSuspects {
+		n.confirm((*list)[0].due)
 	}
-	n.sources.suspects = append(n.sources.suspects, suspect{i, s, epoch, number, now.Add(beatGrace)})
+	*list = append(*list, s)
 	n.nudge()
 }
 

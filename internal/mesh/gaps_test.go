@@ -39,6 +39,8 @@ func TestGaps(t *testing.T) {
 		{"heartbeat before its value", "+2s b4 4 5", "4 5"},
 		{"heartbeat before its values", "+2s b4 3 4 5", "3 4 5"},
 		{"heartbeat before its values, one is missing", "+2s b4 3 5", "3 [4-4] 5"},
+		{"heartbeat before its values, the last are missing", "+2s b4 2 +2s", "2 [3-4]"},
+		{"heartbeat before its values, the last is late", "+2s b4 2 3 +500ms 4 +2s", "2 3 4"},
 
 		{"new epoch", "5 6 2/1 2/2", "5 6 2/1 2/2"},
 		{"new epoch, gap", "5 2/3", "5 [2/1-2] 2/3"},
