@@ -31,6 +31,7 @@ type interest struct {
 	wait    chan struct{} // when not nil, closed once the bus has it or never will; guarded by keeper.mu
 	until   time.Time     // when to drop it, while nobody wants it; guarded by keeper.mu
 	lingers bool          // is in keeper.lingering; guarded by keeper.mu
+	absent  bool          // the bus was not asked for it, or to take it away: to be subscribed once it is wanted; guarded by keeper.mu
 
 	origins []baseline // the loop's
 }
@@ -89,8 +90,11 @@ func (k *keeper) wantLocked(subject string, t *Topic, user string, ready func())
 	}
 	i := k.all[subject]
 	if i == nil {
-		i = &interest{subject: subject, values: t != nil}
+		i = &interest{subject: subject, values: t != nil, absent: true}
 		k.all[subject] = i
+	}
+	if i.absent {
+		i.absent = false
 		k.add = append(k.add, i)
 		k.startLocked()
 	}
@@ -335,11 +339,12 @@ func (k *keeper) unsubscribe(batch []*interest) {
 	if err == nil || errors.Is(err, cluster.ErrClosed) || errors.Is(err, cluster.ErrSubject) {
 		return
 	}
-	// The bus may still listen to them: it is asked once more, later.
+	// The bus may still listen to them, or not: it is asked once more, later. What is heard until then counts for nothing.
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, i := range batch {
 		if k.all[i.subject] == nil {
+			i = &interest{subject: i.subject, values: i.values, absent: true}
 			k.all[i.subject] = i
 			k.lingerLocked(i)
 		}

@@ -390,3 +390,35 @@ func TestSubscribeFails(t *testing.T) {
 		}
 	})
 }
+
+// TestWantedAfterUnsubscribeFailed: what the bus may or may not have taken away is asked for when somebody wants it again.
+func TestWantedAfterUnsubscribeFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t)
+		bus := &scripted{Bus: m.Bus()}
+		n := newPlane(t, bus)
+		other := newRaw(t, m.Bus(), 7)
+		host := &planeTopic{}
+		room := n.Topic("room", 1, host)
+		room.Want()
+		synctest.Wait()
+		other.value(room.subject, 1, 1)
+		bus.set(func() {
+			bus.unsubscribe = func(ctx context.Context, subjects []string) error {
+				_ = bus.Bus.Unsubscribe(ctx, subjects...) // and the broker does not answer in time
+				return context.DeadlineExceeded
+			}
+		})
+		room.Unwant()
+		time.Sleep(linger + time.Second)
+		room.Want()
+		room.Await(t.Context())
+		other.value(room.subject, 1, 9)
+		if got := host.numbers(); got != "1 9" {
+			t.Errorf("received %q, want 1 9", got)
+		}
+		if gaps := n.host.takeGaps(); gaps != "" {
+			t.Errorf("%s is missing, of what nobody wanted", gaps)
+		}
+	})
+}
