@@ -177,6 +177,12 @@ func TestBusStops(t *testing.T) {
 	bob.until("the bus being down", isDown(bob))
 	alice.say("alone")
 	alice.hears("alone", "a")
+	alice.until("a message being lost", func() bool {
+		return slices.ContainsFunc(alice.notes, func(n Note) bool { return n.Kind == "bus" && n.State == "" && n.N > 0 })
+	})
+	if downs := slices.DeleteFunc(slices.Clone(alice.notes), func(n Note) bool { return n.State == "" }); len(downs) != 1 {
+		t.Errorf("alice is told %+v of the bus", downs)
+	}
 	alice.sees("bob") // nobody is known who is not here
 	alice.until("being alone", func() bool { return slices.Equal(alice.nodes(), []string{"a"}) && alice.view.Count == 1 })
 

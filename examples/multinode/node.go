@@ -50,10 +50,10 @@ type Node struct {
 
 // Note is something that a node tells about the bus.
 type Note struct {
-	Kind  string `json:"kind"`  // "bus" or "gap"
-	State string `json:"state"` // of the bus
-	Node  string `json:"node"`  // whose messages a gap is in
-	N     uint64 `json:"n"`     // how many messages
+	Kind  string `json:"kind"`  // "bus", "gap" or "conflict"
+	State string `json:"state"` // of the bus, when that has changed
+	Node  string `json:"node"`  // whose messages a gap is in, or whose id another node has too
+	N     uint64 `json:"n"`     // how many messages are lost
 }
 
 // Hello is the first that a page hears, after what was said before it came.
@@ -225,12 +225,18 @@ func (n *node) report(ctx context.Context) {
 
 // listen tells the sessions here what happens to the bus: the log of a real program.
 func (n *node) listen(ctx context.Context) {
+	state := "up"
 	for e := range n.hub.Events(ctx, wshub.DropOldest(1024)).C() {
 		var note Note
-		switch e.Kind {
-		case wshub.EventBus:
-			note = Note{Kind: "bus", State: e.Name, N: e.N}
-		case wshub.EventGap:
+		switch {
+		case e.Kind == wshub.EventBus && errors.Is(e.Cause, wshub.ErrNodeConflict):
+			note = Note{Kind: "conflict", Node: e.Origin}
+		case e.Kind == wshub.EventBus:
+			note = Note{Kind: "bus", N: e.N}
+			if e.Name != state {
+				state, note.State = e.Name, e.Name
+			}
+		case e.Kind == wshub.EventGap:
 			note = Note{Kind: "gap", Node: e.Origin, N: e.N}
 		default:
 			continue
