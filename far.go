@@ -214,10 +214,17 @@ func (a *arrival) frame() {
 
 // log returns where values go, nil when nobody is here for them.
 func (f *farTopic) log() *fanout.Topic {
-	if f.st == nil {
+	st := f.st
+	if st == nil {
 		return f.hub.everyone
 	}
-	return f.st.live.Load()
+	t := st.live.Load()
+	if t == nil && st.def.history { // vacate takes it away to look, and may put it back
+		st.mu.Lock()
+		t = st.live.Load()
+		st.mu.Unlock()
+	}
+	return t
 }
 
 func (f *farTopic) name() string {

@@ -342,3 +342,34 @@ func FuzzFarEvent(f *testing.F) {
 		}
 	})
 }
+
+// A topic that is looked at, whether it can vanish, takes what comes in meanwhile into its history.
+func TestFarHistoryBesideVacate(t *testing.T) {
+	const n = 20000
+	h := farHub(t)
+	topic := mustTopic[string](t, h, "room", History(n, 0))
+	f := topic.st.far
+	f.Receive(from(1, 1, false, "first")) // nobody wants it yet
+	topic.st.open()
+	f.Receive(from(1, 2, false, "kept"))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				topic.st.vacate()
+			}
+		}
+	}()
+	for i := range n - 1 {
+		f.Receive(from(1, uint64(3+i), false, "x"))
+	}
+	close(stop)
+	<-stopped
+	if got := len(slices.Collect(topic.Snapshot())); got != n {
+		t.Errorf("%d of %d are kept", got, n)
+	}
+}
