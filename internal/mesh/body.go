@@ -168,7 +168,7 @@ type intro struct {
 
 func (c *cutter) intro() intro {
 	in := intro{node: c.name(), interval: time.Duration(c.count(uint64(maxInterval/time.Millisecond))) * time.Millisecond}
-	if len(in.node) == 0 || in.interval < minInterval {
+	if !isToken(in.node) || in.interval < minInterval { // its id becomes part of a subject
 		c.fail()
 	}
 	return in

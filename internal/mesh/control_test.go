@@ -137,6 +137,8 @@ func TestMalformedControl(t *testing.T) {
 		{"hello without anything", kindHello, nil},
 		{"hello without an interval", kindHello, []any{"x"}},
 		{"hello without a name", kindHello, []any{"", 5000}},
+		{"hello of a name that is no token", kindHello, []any{"x.y", 5000}},
+		{"hello of everybody", kindHello, []any{"*", 5000}},
 		{"hello with more", kindHello, []any{"x", 5000, 1}},
 		{"interval 0", kindHello, []any{"x", 0}},
 		{"interval of two hours", kindHello, []any{"x", 7_200_000}},

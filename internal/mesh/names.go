@@ -83,6 +83,16 @@ func TokenLen(name string) int {
 	return n
 }
 
+// isToken reports whether a name can be a token as it is, as the ids of nodes are.
+func isToken(name []byte) bool {
+	for _, c := range name {
+		if !plainInToken(c) && c != '_' {
+			return false
+		}
+	}
+	return len(name) > 0 && len(name) <= MaxToken
+}
+
 func plainInToken(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-'
 }
