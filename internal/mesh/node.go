@@ -59,7 +59,7 @@ type Node struct {
 	}
 
 	ctx    context.Context // ended when Close has no more time; all calls of the bus have it
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup // the loop, the sender, the keeper
 	closed struct {
 		once atomic.Bool   // set by the first Close
@@ -82,7 +82,7 @@ func New(c Config) *Node {
 		said:    make(chan struct{}),
 	}
 	n.closed.done = make(chan struct{})
-	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.out.init(n)
 	n.numbers.init()
 	n.keep.init(n)
@@ -142,18 +142,23 @@ func (n *Node) isDown() bool {
 }
 
 // Close says goodbye, lets what is in the outbox out while ctx lasts, closes the bus and waits for the goroutines.
-// ctx ended is no reason to leave a goroutine; a second call waits for the first. The error is the bus's, or ctx's cause
-// when something was left in the outbox. The Host must not call it.
+// ctx ended is no reason to leave a goroutine; a second call waits for the first, which has no more time than either. The
+// error is the bus's, or ctx's cause when something was left in the outbox. The Host must not call it.
 func (n *Node) Close(ctx context.Context) error {
 	if n.closed.once.Swap(true) {
-		<-n.closed.done
+		select {
+		case <-n.closed.done:
+		case <-ctx.Done():
+			n.cancel(context.Cause(ctx))
+			<-n.closed.done
+		}
 		return n.closed.err
 	}
 	close(n.closing)
 	<-n.said
 	n.keep.close()
 	err := n.out.close(ctx)
-	n.cancel()
+	n.cancel(nil)
 	if e := n.bus.Close(); e != nil {
 		err = e
 	}

@@ -102,6 +102,32 @@ func TestClose(t *testing.T) {
 			}
 		})
 	})
+	t.Run("in more haste than before", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory(t)
+			s, _ := gate(m.Bus())
+			n := newPlane(t, s)
+			for range 3 {
+				n.Everyone().Publish(text("x"))
+				synctest.Wait()
+			}
+			first := make(chan error, 1)
+			go func() { first <- n.Close(t.Context()) }()
+			synctest.Wait()
+			start := time.Now()
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no more time"))
+			defer cancel()
+			if err := n.Close(ctx); err == nil || err.Error() != "no more time" {
+				t.Errorf("Close = %v", err)
+			}
+			if d := time.Since(start); d != time.Second {
+				t.Errorf("Close took %v, and has 1 s", d)
+			}
+			if err := <-first; err == nil || err.Error() != "no more time" {
+				t.Errorf("the first Close = %v", err)
+			}
+		})
+	})
 	t.Run("everything after it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(t)

@@ -213,8 +213,8 @@ func (o *outbox) publish(batch []cluster.Message, waiting []sure) (failed int, c
 	return failed, cause
 }
 
-// close takes nothing more and waits until the sender is done, or ctx ends: what waits is then given up, and the error is
-// ctx's cause.
+// close takes nothing more and waits until the sender is done, or ctx or the node's ends: what waits is then given up, and the
+// error is its cause.
 func (o *outbox) close(ctx context.Context) error {
 	o.mu.Lock()
 	o.closed = true
@@ -227,7 +227,9 @@ func (o *outbox) close(ctx context.Context) error {
 	o.mu.Unlock()
 	select {
 	case <-idle:
-		return nil
+		return context.Cause(o.n.ctx) // nil while that lasts
+	case <-o.n.ctx.Done():
+		return context.Cause(o.n.ctx)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
