@@ -156,7 +156,7 @@ func TestHubsBytes(t *testing.T) {
 		}
 		most, all := 0, 0
 		for i := range values {
-			if err := topic.Publish(context.Background(), fmt.Sprintf("%-*d", size, 1e14+i)); err != nil {
+			if err := topic.Publish(context.Background(), fmt.Sprintf("%-*d", size, int64(1e14)+int64(i))); err != nil {
 				t.Fatal(err)
 			}
 			if i%1000 < 999 {
