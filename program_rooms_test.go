@@ -42,7 +42,7 @@ func roomServer(hub *wshub.Hub) (http.Handler, error) {
 func watchRoom(s *wshub.Session, room string, people *wshub.Stream[wshub.PresenceEvent]) {
 	defer people.Close()
 	for e := range people.C() {
-		if e.Kind == wshub.PresenceLeft && e.Members[0].Session == s.ID() {
+		if e.Kind == wshub.PresenceLeft && slices.ContainsFunc(e.Members, func(m wshub.Member) bool { return m.Session == s.ID() }) {
 			return
 		}
 		users := slices.Sorted(wshub.Map(slices.Values(e.Members), func(m wshub.Member) string { return m.User }))
