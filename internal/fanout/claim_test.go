@@ -106,7 +106,7 @@ func TestJoinBesidePasses(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	stuck(t, "insert")
+	awaitClaim(topic)
 	publish(t, topic, "4", "5", "6", "7", "8")
 	await(t, e)
 	topic.mu.Unlock()

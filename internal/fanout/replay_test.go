@@ -100,11 +100,7 @@ func TestReplayOfNothingYet(t *testing.T) {
 		_, err := topic.Join(c.Subscriber, lossless, nil, 10)
 		joined <- err
 	}()
-	for claimed := false; !claimed; runtime.Gosched() { // the claim is registered with the look
-		topic.lagMu.Lock()
-		claimed = len(topic.lag) > 0
-		topic.lagMu.Unlock()
-	}
+	awaitClaim(topic) // registered with the look
 	publish(t, topic, "1")
 	topic.mu.Unlock()
 	if err := <-joined; err != nil {
@@ -114,4 +110,13 @@ func TestReplayOfNothingYet(t *testing.T) {
 	await(t, e)
 	wants(t, "c", c.conn.received(), "1 2")
 	resting(t, topic)
+}
+
+// awaitClaim returns when somebody claims entries of the topic, for which nobody has had a reason before.
+func awaitClaim(topic *Topic) {
+	for claimed := false; !claimed; runtime.Gosched() {
+		topic.lagMu.Lock()
+		claimed = len(topic.lag) > 0
+		topic.lagMu.Unlock()
+	}
 }
