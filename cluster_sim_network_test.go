@@ -175,6 +175,19 @@ func (s *sim) over(n *simNode, kill bool) {
 		}
 		n.stats = n.Stats()
 	}
+	synctest.Wait()
+	if !kill && s.network.calm() { // it has said goodbye
+		for _, other := range s.places {
+			if other == nil {
+				continue
+			}
+			for i := range other.Nodes() {
+				if i.ID == n.id && s.byID[n.id] == 1 {
+					s.t.Errorf("%s still knows %s", other.id, n.id)
+				}
+			}
+		}
+	}
 	delete(s.network.cut, n)
 	delete(s.network.down, n)
 	s.network.healed = time.Now() // others have to find out
