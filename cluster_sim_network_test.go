@@ -2,6 +2,7 @@ package wshub_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -143,18 +144,11 @@ func (s *sim) heal() {
 	s.moment()
 }
 
-// end1 ends a node: as kill -9 does, or by itself. Two are left at least.
-func (s *sim) end1(n *simNode, kill bool) {
-	left := 0
-	for _, other := range s.places {
-		if other != nil {
-			left++
-		}
+// endNode ends a node unless few are left: as kill -9 does, or by itself.
+func (s *sim) endNode(n *simNode, kill bool) {
+	if len(slices.DeleteFunc(slices.Clone(s.places), func(n *simNode) bool { return n == nil })) > len(s.places)/2 {
+		s.over(n, kill)
 	}
-	if left <= 2 {
-		return
-	}
-	s.over(n, kill)
 }
 
 // over ends a node.
