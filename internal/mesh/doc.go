@@ -19,11 +19,13 @@
 // later epoch begins at 1. Heartbeats tell the last numbers, so that a gap at the end is found too. They come on another
 // subject, and no bus keeps the order of two: a heartbeat may overtake the values that it tells of, so that what it shows
 // to be missing is told a second later, unless it has come. For the same reason one that arrives within a second of the
-// subscription says nothing of where an origin begins. Less formally: values in order for each origin, none twice, and
-// what is missing is told in its place.
+// subscription says nothing of where an origin begins; if one of the values comes that it tells of, those behind it are
+// waited for. Less formally: values in order for each origin, none twice, and what is missing is told in its place.
 //
 // The numbers of an origin are kept for ten minutes after it was last heard of, so that a node that was cut off and comes
-// back is told what it has missed, and as long as the topic is listened to.
+// back is told what it has missed, and as long as the topic is listened to. What it has missed at the end it hears from the
+// other nodes, who tell the last numbers of what they have published in the last minute; of a topic that was silent for
+// longer with the next value.
 //
 // # Messages
 //

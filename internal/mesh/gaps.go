@@ -193,14 +193,13 @@ func (n *Node) heard(o Origin, name string, epoch, number uint64) {
 	s := n.source(o, now)
 	b := i.baseline(s)
 	if b == nil {
-		// A heartbeat from before the bus had the subject says nothing: what was published between the two was never to be
-		// received.
+		// A heartbeat from before the bus had the subject says nothing of where the origin begins: what was published between
+		// the two was never to be received. If one of the values comes that it tells of, those behind it should.
 		if since := n.keep.since(i); !since.IsZero() && now.Sub(since) >= beatGrace {
 			i.begin(baseline{of: s, epoch: epoch, last: number, soft: true})
+			return
 		}
-		return
-	}
-	if !b.lacks(epoch, number) {
+	} else if !b.lacks(epoch, number) {
 		return
 	}
 	n.suspect(suspect{i, s, epoch, number, now.Add(beatGrace)})
