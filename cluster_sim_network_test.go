@@ -21,13 +21,14 @@ type simNetwork struct {
 	brokerDown  bool
 	cut, down   map[*simNode]bool
 	healed      time.Time
+	agreed      time.Time // when the nodes last knew all
 }
 
 func (w *simNetwork) init(s *sim) {
 	w.s = s
 	w.hostile = s.r.IntN(2) == 0
 	w.cut, w.down = map[*simNode]bool{}, map[*simNode]bool{}
-	w.healed = time.Now()
+	w.healed, w.agreed = time.Now(), time.Now()
 }
 
 // calm reports whether nothing is wrong, and nothing that was is under way.
@@ -142,6 +143,7 @@ func (s *sim) heal() {
 	time.Sleep(s.settle())
 	s.asking.Wait()
 	s.moment()
+	s.network.agreed = time.Now()
 }
 
 // endNode ends a node unless few are left: as kill -9 does, or by itself.

@@ -33,6 +33,10 @@ const (
 	simEveryone = simTopics // the index of Hub.Everyone among the topics
 	simUsers    = 8
 	simRounds   = 2
+
+	// simTrouble is for how long something may be wrong: nodes tell the last numbers of what they have published in the last
+	// minute.
+	simTrouble = 40 * time.Second
 )
 
 // TestClusterSimulation drives a cluster in fake time: sessions that come, join, leave and go, values, messages, watches and
@@ -124,7 +128,8 @@ type simValue struct {
 // simDirect is a message to some sessions.
 type simDirect struct {
 	calm bool
-	to   []*simSession
+	user string        // "" for one session
+	to   []*simSession // who was there
 }
 
 // simRef names a value of some topic.
@@ -238,6 +243,9 @@ func (s *sim) run() {
 				time.Sleep(time.Duration(s.r.Int64N(int64(s.interval / 5))))
 			}
 			synctest.Wait()
+			if time.Since(s.network.agreed) > simTrouble {
+				s.heal()
+			}
 		}
 		s.heal()
 		s.check()
@@ -510,7 +518,7 @@ func (s *sim) send() {
 	d := simDirect{calm: s.network.calm(), to: []*simSession{ss}}
 	to := n.To(ss.ID())
 	if ss.user != "" && s.r.IntN(2) == 0 {
-		to, d.to = n.User(ss.user), s.ofUser(ss.user)
+		to, d.user, d.to = n.User(ss.user), ss.user, s.ofUser(ss.user)
 	}
 	err := to.Send(context.Background(), wshub.Text("d "+strconv.Itoa(len(s.direct))))
 	if err != nil && (d.calm && s.network.known() || !errors.Is(err, wshub.ErrNoSession)) { // its node may not be known
