@@ -17,6 +17,8 @@ const (
 	askAgain = time.Second
 	// maxMembers bounds what one node may say it has in a topic.
 	maxMembers = 1 << 20
+	// maxReplies bounds the lists that others have asked for. Who gets none asks again.
+	maxReplies = 4096
 )
 
 // What can be asked.
@@ -28,7 +30,8 @@ const (
 
 // asks are the questions of this node that wait for answers.
 type asks struct {
-	answers uint64 // given; the loop's
+	answers uint64   // given; the loop's
+	replies []*reply // lists that were asked for and have not been sent, in the order in which they will be; the loop's
 
 	mu     sync.Mutex
 	next   uint64          // guarded by mu
@@ -50,6 +53,16 @@ type ask struct {
 type part struct {
 	node    string
 	answer  uint64 // its number at the node that gives it
+	next    uint64 // part
+	members []Member
+}
+
+// reply is a list that somebody has asked for, or what is left of it.
+type reply struct {
+	to      *peer
+	id      uint64 // of the ask
+	topic   string
+	answer  uint64 // its number, 0: not begun
 	next    uint64 // part
 	members []Member
 }
@@ -200,44 +213,79 @@ func (n *Node) receiveAsk(o Origin, c cutter, now time.Time) bool {
 	if pr == nil {
 		return true
 	}
-	n.peers.asks.answers++
-	answer := func(part uint64, last bool) []byte {
-		b := binary.BigEndian.AppendUint64(nil, uint64(o))
-		b = binary.AppendUvarint(b, id)
-		b = binary.AppendUvarint(b, n.peers.asks.answers)
-		part <<= 1
-		if last {
-			part |= 1
-		}
-		return binary.AppendUvarint(b, part)
-	}
-	subject := nodeSubject(pr.node)
 	switch question {
 	case questionUser:
 		count := min(max(n.host.UserSessions(string(text)), 0), maxCount)
-		n.post(subject, kindAnswer, binary.AppendUvarint(answer(0, true), uint64(count)))
+		n.post(nodeSubject(pr.node), kindAnswer, binary.AppendUvarint(n.beginAnswer(o, id), uint64(count)))
 	case questionSession:
 		is := byte(0)
 		if n.host.HasSession(string(text)) {
 			is = 1
 		}
-		n.post(subject, kindAnswer, append(answer(0, true), is))
+		n.post(nodeSubject(pr.node), kindAnswer, append(n.beginAnswer(o, id), is))
 	case questionMembers:
-		members, _ := n.host.Members(string(text))
-		index := uint64(0)
-		for {
-			some, rest := cutMembers(members)
-			b := answer(index, len(rest) == 0)
-			for _, m := range some {
-				b = appendMember(b, m)
-			}
-			n.post(subject, kindAnswer, b)
-			if members, index = rest, index+1; len(rest) == 0 {
-				break
-			}
-		}
+		n.oweReply(pr, id, string(text))
 	}
 	return true
+}
+
+// beginAnswer returns the head of an answer of one part.
+func (n *Node) beginAnswer(o Origin, id uint64) []byte {
+	n.peers.asks.answers++
+	return appendAnswer(nil, o, id, n.peers.asks.answers, 0, true)
+}
+
+func appendAnswer(b []byte, o Origin, id, answer, part uint64, last bool) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(o))
+	b = binary.AppendUvarint(b, id)
+	b = binary.AppendUvarint(b, answer)
+	part <<= 1
+	if last {
+		part |= 1
+	}
+	return binary.AppendUvarint(b, part)
+}
+
+// oweReply has a list sent soon, unless it is on its way already.
+func (n *Node) oweReply(pr *peer, id uint64, topic string) {
+	s := &n.peers.asks
+	if len(s.replies) >= maxReplies || slices.ContainsFunc(s.replies, func(r *reply) bool { return r.to == pr && r.id == id }) {
+		return
+	}
+	s.replies = append(s.replies, &reply{to: pr, id: id, topic: topic})
+	n.nudge()
+}
+
+// repliesDue sends lists that were asked for, one after the other, and returns when to call it again.
+func (n *Node) repliesDue(now time.Time) (next time.Time) {
+	s := &n.peers.asks
+	for posted := 0; len(s.replies) > 0; posted++ {
+		if posted >= maxBodies || !n.out.hasRoom() {
+			return now.Add(bodyPause)
+		}
+		r := s.replies[0]
+		if r.answer == 0 {
+			s.answers++
+			r.answer = s.answers
+			r.members, _ = n.host.Members(r.topic)
+		}
+		some, rest := cutMembers(r.members)
+		b := appendAnswer(nil, r.to.origin, r.id, r.answer, r.next, len(rest) == 0)
+		for _, m := range some {
+			b = appendMember(b, m)
+		}
+		n.post(nodeSubject(r.to.node), kindAnswer, b)
+		if r.members, r.next = rest, r.next+1; len(rest) == 0 {
+			s.replies = slices.Delete(s.replies, 0, 1)
+		}
+	}
+	s.replies = nil
+	return time.Time{}
+}
+
+// unreply forgets what a peer that is gone has asked for.
+func (s *asks) unreply(pr *peer) {
+	s.replies = slices.DeleteFunc(s.replies, func(r *reply) bool { return r.to == pr })
 }
 
 // cutMembers splits a list where a body is full. Of a list that is not empty it takes at least one.

@@ -118,6 +118,14 @@ func (o *outbox) add(t *Topic, subject string, e *envelope, payload []byte, done
 	return nil
 }
 
+// hasRoom reports whether something long, which can wait, may enter: most of the outbox is for values. Any goroutine may call
+// it.
+func (o *outbox) hasRoom() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.count < maxWaiting/4 && o.bytes < maxWaitingBytes/4
+}
+
 // failLocked has the loop tell that messages did not leave.
 func (o *outbox) failLocked(count int, cause error) {
 	o.n.stats.failed.Add(uint64(count))

@@ -190,6 +190,7 @@ func (n *Node) pulse(now time.Time) (next time.Time) {
 		n.wantAll,
 		n.watchDue,
 		n.listsDue,
+		n.repliesDue,
 		n.snapshotDue,
 		n.beatDue, // after what it tells the sum of
 	} {
@@ -383,6 +384,7 @@ func (n *Node) leave(pr *peer) {
 	pr.drop(p)
 	p.replace(pr, nil)
 	p.asks.gone(pr.origin)
+	p.asks.unreply(pr)
 	p.tell.gone(pr)
 	n.unwatchPeer(pr)
 }

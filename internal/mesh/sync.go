@@ -97,6 +97,9 @@ func (n *Node) snapshotDue(now time.Time) (next time.Time) {
 	}
 	if len(s.bodies) > 0 && !now.Before(s.next) {
 		some := s.bodies[:min(len(s.bodies), maxBodies)]
+		if !n.out.hasRoom() {
+			some = some[:1] // heartbeats wait for the last
+		}
 		for _, body := range some {
 			n.post(subjectControl, kindPart, body)
 		}

@@ -21,6 +21,7 @@ const (
 // anybody remembers from an earlier time is less.
 type tellings struct {
 	owed  map[owed]struct{} // the loop's
+	list  *parts            // the one that is being sent to somebody; the loop's
 	lists uint64            // sent; the loop's
 
 	any atomic.Int64 // len(topics)
@@ -44,6 +45,14 @@ type telling struct {
 type owed struct {
 	to    *peer
 	topic string
+}
+
+// parts is what is left of a list.
+type parts struct {
+	owed           // to whom, and of what
+	number, serial uint64
+	next           uint64 // part
+	members        []Member
 }
 
 // presenceNumber is the number of the last change that was told of a topic.
@@ -168,6 +177,9 @@ func (t *tellings) end(pr *peer, topic string) {
 	delete(pr.watches, topic)
 	pr.watchSum -= watchHash(topic)
 	delete(t.owed, owed{pr, topic})
+	if t.list != nil && t.list.owed == (owed{pr, topic}) {
+		t.list = nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.topics[topic]
@@ -205,6 +217,9 @@ func (n *Node) owe(pr *peer, topic string) {
 	if !t.begin(pr, topic) {
 		n.refuse(errTopics)
 		return
+	}
+	if t.list != nil && t.list.owed == (owed{pr, topic}) {
+		return // on its way
 	}
 	if len(t.owed) == 0 {
 		n.nudge()
@@ -254,12 +269,9 @@ func (n *Node) watchesAre(pr *peer, topics []string) {
 	}
 }
 
-// listsDue sends lists that are owed, and returns when to call it again.
+// listsDue sends lists that are owed, one after the other, and returns when to call it again.
 func (n *Node) listsDue(now time.Time) (next time.Time) {
 	t := &n.peers.tell
-	if len(t.owed) == 0 {
-		return time.Time{}
-	}
 	bodies := make(map[*peer][]byte)
 	posted := 0
 	post := func(to *peer) {
@@ -269,45 +281,54 @@ func (n *Node) listsDue(now time.Time) (next time.Time) {
 			delete(bodies, to)
 		}
 	}
-	for o := range t.owed {
-		if posted >= maxBodies {
+	for t.list != nil || n.nextList() {
+		if posted >= maxBodies || !n.out.hasRoom() {
 			next = now.Add(bodyPause)
 			break
 		}
-		delete(t.owed, o)
-		t.mu.RLock()
-		base := t.topics[o.topic].base
-		t.mu.RUnlock()
-		members, number := n.host.Members(o.topic)
-		t.lists++
-		number = max(number, base) // what was told before anybody watched is in the list
-		for index := uint64(0); ; index += 2 {
-			some, rest := cutMembers(members)
-			part := index
-			if len(rest) == 0 {
-				part |= 1
-			}
-			b := binary.AppendUvarint(appendName(nil, o.topic), number)
-			b = binary.AppendUvarint(b, t.lists)
-			b = binary.AppendUvarint(b, part)
-			b = binary.AppendUvarint(b, uint64(len(some)))
-			for _, m := range some {
-				b = appendMember(b, m)
-			}
-			if len(bodies[o.to])+len(b) > maxBody {
-				post(o.to)
-			}
-			if bodies[o.to] == nil {
-				bodies[o.to] = binary.BigEndian.AppendUint64(nil, uint64(o.to.origin))
-			}
-			bodies[o.to] = append(bodies[o.to], b...)
-			if members = rest; len(rest) == 0 {
-				break
-			}
+		l := t.list
+		some, rest := cutMembers(l.members)
+		part := l.next << 1
+		if len(rest) == 0 {
+			part |= 1
+		}
+		b := binary.AppendUvarint(appendName(nil, l.topic), l.number)
+		b = binary.AppendUvarint(b, l.serial)
+		b = binary.AppendUvarint(b, part)
+		b = binary.AppendUvarint(b, uint64(len(some)))
+		for _, m := range some {
+			b = appendMember(b, m)
+		}
+		if len(bodies[l.to])+len(b) > maxBody {
+			post(l.to)
+		}
+		if bodies[l.to] == nil {
+			bodies[l.to] = binary.BigEndian.AppendUint64(nil, uint64(l.to.origin))
+		}
+		bodies[l.to] = append(bodies[l.to], b...)
+		if l.members, l.next = rest, l.next+1; len(rest) == 0 {
+			t.list = nil
 		}
 	}
 	for to := range bodies {
 		post(to)
 	}
 	return next
+}
+
+// nextList begins one of the lists that are owed, and reports whether there is one.
+func (n *Node) nextList() bool {
+	t := &n.peers.tell
+	for o := range t.owed {
+		delete(t.owed, o)
+		t.mu.RLock()
+		base := t.topics[o.topic].base
+		t.mu.RUnlock()
+		members, number := n.host.Members(o.topic)
+		t.lists++
+		// What was told before anybody watched is in the list.
+		t.list = &parts{owed: o, number: max(number, base), serial: t.lists, members: members}
+		return true
+	}
+	return false
 }

@@ -298,6 +298,7 @@ func (n *Node) receiveMembers(o Origin, c cutter, now time.Time) bool {
 			continue
 		}
 		s.list.next++
+		s.asked, s.askAt = now, now.Add(watchAgain) // the rest is on its way
 		for range count {
 			s.list.members = append(s.list.members, c.member())
 		}

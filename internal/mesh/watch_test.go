@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -257,4 +258,60 @@ func TestWatchGapIsFilledSoon(t *testing.T) {
 		settle(watchGrace + time.Millisecond)
 		want(t, "sees", a.sees("room"), "1 2")
 	})
+}
+
+// Long lists, for whoever watches or asks, leave room for values: a bus that is slow loses none of them.
+func TestListsLeaveRoom(t *testing.T) {
+	const members, data = 20_000, 1000 // more than the outbox holds
+	for _, how := range []string{"watch", "ask"} {
+		t.Run(how, func(t *testing.T) {
+			bubble(t, func(t *testing.T, net *cluster.Memory) {
+				slow := &scripted{Bus: net.Connect("n0")}
+				a, b := start(t, net, "n0", func(c *Config) { c.Bus = slow }), start(t, net, "n1")
+				settle(2 * time.Second)
+				slow.set(func() {
+					slow.publish = func(ctx context.Context, m []cluster.Message) (int, error) {
+						time.Sleep(time.Duration(len(m)) * time.Millisecond) // 32 MB a second
+						return slow.Bus.Publish(ctx, m...)
+					}
+				})
+				list := map[string]Member{}
+				for i := range members {
+					id := fmt.Sprint("n0.", i)
+					list[id] = Member{Session: id, Data: make([]byte, data)}
+				}
+				a.mu.Lock()
+				a.here["room"] = list
+				a.mu.Unlock()
+				done := make(chan int, 1)
+				if how == "watch" {
+					b.watch("room")
+				} else {
+					go func() {
+						ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+						defer cancel()
+						n := 0
+						list, _ := b.Present(ctx, "room")
+						for _, of := range list {
+							n += len(of.Members)
+						}
+						done <- n
+					}()
+				}
+				for range 100 {
+					time.Sleep(20 * time.Millisecond)
+					a.Everyone().Publish(text("x"))
+				}
+				settle(time.Second)
+				if how == "watch" {
+					want(t, "members", len(strings.Fields(b.sees("room"))), members)
+				} else {
+					want(t, "members", <-done, members)
+				}
+				if s := a.Stats(); s.Failed > 0 || s.Published > 1500 {
+					t.Errorf("%d failed, %d left", s.Failed, s.Published)
+				}
+			})
+		})
+	}
 }
