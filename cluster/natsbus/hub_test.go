@@ -23,8 +23,10 @@ func (b hubBroker) Start() { b.p.start() }
 
 // A hub that is cut off for a while, and one that is for good.
 func TestHubsCutOff(t *testing.T) {
-	for name, f := range map[string]func(*testing.T, func(bool) cluster.Bus, func(bool)){"while": hubtest.CutOff, "good": hubtest.Gone} {
+	t.Parallel()
+	for name, f := range map[string]func(*testing.T, func(bool) cluster.Bus, func(bool)){"for a while": hubtest.CutOff, "for good": hubtest.Gone} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := embedded(t, nil)
 			p := newProxy(t, s.Addr().String())
 			f(t, func(proxied bool) cluster.Bus {
