@@ -39,7 +39,7 @@ type Node struct {
 
 	subscribers []*Subscriber       // guarded by c.mu
 	gaps        map[source][]span   // that were told; guarded by c.mu
-	states      map[string]int      // how often the bus was told to be in one; guarded by c.mu
+	states      map[string]int      // how often the bus has changed to one, as was told; guarded by c.mu
 	state       string              // as was told last; guarded by c.mu
 	failed      uint64              // messages that did not leave, as was told; guarded by c.mu
 	sessions    map[string]struct{} // the ids of those that should be in Lobby; guarded by c.mu
@@ -98,7 +98,7 @@ func (n *Node) read(events *wshub.Stream[wshub.Event]) {
 			n.c.change(func() { n.gap(ev) })
 		case wshub.EventBus:
 			n.c.change(func() {
-				if n.state != ev.Name {
+				if n.state != ev.Name && (n.state != "" || ev.Name != "up") { // the first may come before somebody listens
 					n.states[ev.Name]++
 				}
 				n.state = ev.Name
@@ -158,8 +158,8 @@ func (c *Cluster) Poll(what string, cond func() bool) {
 	}
 }
 
-// AwaitBus waits until the events of each of the nodes have told a state of the bus for the nth time, and it is the last one
-// that they told.
+// AwaitBus waits until the events of each of the nodes have told a change to a state of the bus for the nth time, and it is
+// the last one that they told. The start, with a bus that is up, is no change.
 func (c *Cluster) AwaitBus(state string, nth int, nodes ...*Node) {
 	c.t.Helper()
 	c.await(fmt.Sprintf("each bus is %s for the %d. time", state, nth), func() bool {

@@ -57,7 +57,7 @@ func CutOff(t *testing.T, connect func(proxied bool) cluster.Bus, drop func(bool
 
 	drop(false)
 	began = time.Now()
-	c.AwaitBus("up", 2, far...)
+	c.AwaitBus("up", 1, far...)
 	c.ask(quiet)
 	took := time.Since(began)
 	t.Logf("after %v without a network all is subscribed again %v later", d, took)

@@ -10,6 +10,7 @@ import (
 type Load struct {
 	c    *Cluster
 	stop chan struct{}
+	once sync.Once
 	wait sync.WaitGroup
 }
 
@@ -23,6 +24,7 @@ const (
 // who is in Lobby, until End.
 func (c *Cluster) Begin(topics ...string) *Load {
 	l := &Load{c: c, stop: make(chan struct{})}
+	c.t.Cleanup(l.End)
 	for _, n := range c.Nodes {
 		all := make([]*Topic, len(topics))
 		for i, name := range topics {
@@ -64,9 +66,9 @@ func (l *Load) repeat(each time.Duration, f func()) {
 	})
 }
 
-// End waits until nobody publishes or asks any more.
+// End waits until nobody publishes or asks any more. The test's end calls it too.
 func (l *Load) End() {
-	close(l.stop)
+	l.once.Do(func() { close(l.stop) })
 	l.wait.Wait()
 }
 
