@@ -16,7 +16,7 @@ import (
 
 // While the bus is down those here get what is published here, without an error; it is told. Afterwards all is as before,
 // and what was missed is a gap.
-func TestClusterBusDown(t *testing.T) {
+func TestPitfall31BusDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var bus, gaps []wshub.Event
 		m := cluster.NewMemory()
@@ -115,7 +115,7 @@ func TestClusterBusDown(t *testing.T) {
 }
 
 // A value that is lost as the last one is told too, by a heartbeat.
-func TestClusterGapAtTheEnd(t *testing.T) {
+func TestPitfall51GapAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, hubs := nodes(t, 2)
 		events := hubs[1].Events(t.Context(), wshub.Policy{})

@@ -50,7 +50,7 @@ func from(origin mesh.Origin, number uint64, binary bool, data string) mesh.Valu
 }
 
 // What no hub of this version would send is left out and counted, and harms nobody.
-func TestFarHostile(t *testing.T) {
+func TestPitfall32FarHostile(t *testing.T) {
 	tests := map[string]struct {
 		give giver
 		bad  []mesh.Value
@@ -205,7 +205,7 @@ func (c counting) Decode(m Message) (string, error) {
 
 // Values for which the log has no room wait in line, in order, and nobody else waits for them; what the line has no room for
 // is a gap that is told.
-func TestFarFull(t *testing.T) {
+func TestPitfall34SlowNode(t *testing.T) {
 	const pending = 8
 	synctest.Test(t, func(t *testing.T) {
 		var gaps []string

@@ -313,7 +313,7 @@ func TestPresenceLongPartition(t *testing.T) {
 }
 
 // A user whose node goes comes back on another one: he is never seen to be absent.
-func TestGraceAcrossNodes(t *testing.T) {
+func TestPitfall34GraceAcrossNodes(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		end  func(*testing.T, *attendee, *wshub.Session, *wshubtest.Client)

@@ -57,7 +57,7 @@ func TestPrefixesDoNotHearEachOther(t *testing.T) {
 	expect(t, b, "x", "5")
 }
 
-func TestBadSubjectsNeverReachTheServer(t *testing.T) {
+func TestPitfall45BadSubjectsNeverReachTheServer(t *testing.T) {
 	s := embedded(t, nil)
 	a := connect(t, s.ClientURL(), Prefix(long(maxPrefix)))
 	subscribe(t, a, "x")
@@ -122,7 +122,7 @@ func TestOptionsAreChecked(t *testing.T) {
 
 // A server that is not there at the start is only down: nothing is saved up, and what was subscribed to is there before
 // the bus says that it is up.
-func TestServerThatComesLater(t *testing.T) {
+func TestPitfall31ServerThatComesLater(t *testing.T) {
 	held, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestAnswerOfALaterConnection(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
+func TestPitfall30Closed(t *testing.T) {
 	s := embedded(t, nil)
 	a := connect(t, s.ClientURL())
 	subscribe(t, a, "x")
@@ -322,7 +322,7 @@ func liar(t *testing.T, say <-chan string) string {
 }
 
 // nats.go closes itself for good when the server says what it does not know: the bus tells, and goes on being closed.
-func TestClientThatGivesUp(t *testing.T) {
+func TestPitfall49ClientThatGivesUp(t *testing.T) {
 	say := make(chan string, 1)
 	a := connect(t, liar(t, say))
 	awaitState(t, a, cluster.StateUp)

@@ -11,7 +11,7 @@ import (
 )
 
 // Hubs whose server is killed five times.
-func TestHubsServerIsKilled(t *testing.T) {
+func TestPitfall31HubsServerIsKilled(t *testing.T) {
 	p := newProcess(t)
 	hubtest.Killed(t, hubBroker{p}, func() cluster.Bus { return connect(t, p.url()) })
 }
@@ -22,7 +22,7 @@ func (b hubBroker) Kill()  { b.p.kill() }
 func (b hubBroker) Start() { b.p.start() }
 
 // A hub that is cut off for a while, and one that is for good.
-func TestHubsCutOff(t *testing.T) {
+func TestPitfall31HubsCutOff(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(*testing.T, func(bool) cluster.Bus, func(bool)){"for a while": hubtest.CutOff, "for good": hubtest.Gone} {
 		t.Run(name, func(t *testing.T) {

@@ -36,7 +36,7 @@ func TestManySubscriptions(t *testing.T) {
 }
 
 // The bus's goroutines are those that its documentation counts.
-func TestGoroutines(t *testing.T) {
+func TestPitfall52Goroutines(t *testing.T) {
 	p := newProxy(t, embedded(t, nil).Addr().String()) // the server's goroutines come and go; these are the client's
 	a := connect(t, p.url())
 	awaitState(t, a, cluster.StateUp)
@@ -52,7 +52,7 @@ func TestGoroutines(t *testing.T) {
 }
 
 // Whatever comes and goes at the same time: in the end the server has what is wanted, once.
-func TestInterestChangesAtTheSameTime(t *testing.T) {
+func TestPitfall30InterestChangesAtTheSameTime(t *testing.T) {
 	s := embedded(t, nil)
 	base := s.NumSubscriptions()
 	a, b := connect(t, s.ClientURL()), connect(t, s.ClientURL())

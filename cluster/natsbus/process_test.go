@@ -93,7 +93,7 @@ func many(n int) []string {
 
 // A server that is killed five times under load: each time both buses tell, all calls return, and everything is
 // subscribed again soon after it is back.
-func TestServerIsKilled(t *testing.T) {
+func TestPitfall49ServerIsKilled(t *testing.T) {
 	p := newProcess(t)
 	before := runtime.NumGoroutine()
 	a, b := connect(t, p.url()), connect(t, p.url())

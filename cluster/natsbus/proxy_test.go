@@ -98,7 +98,7 @@ func (p *proxy) pass(to, from net.Conn, mute *atomic.Bool) {
 }
 
 // A network that drops without a word is noticed, nothing waits for it longer than its context, and it heals.
-func TestNetworkThatDrops(t *testing.T) {
+func TestPitfall31NetworkThatDrops(t *testing.T) {
 	t.Parallel()
 	s := embedded(t, nil)
 	p := newProxy(t, s.Addr().String())

@@ -14,7 +14,7 @@ import (
 
 // A server that is stopped says nothing: pings notice, though publishers have filled every buffer on the way to it, and
 // those obey their contexts meanwhile.
-func TestServerIsStopped(t *testing.T) {
+func TestPitfall49ServerIsStopped(t *testing.T) {
 	t.Parallel()
 	p := newProcess(t)
 	a, b := connect(t, p.url()), connect(t, p.url())

@@ -270,7 +270,7 @@ func TestConcurrent(t *testing.T) {
 }
 
 // Close ends calls that wait, at any time.
-func TestClose(t *testing.T) {
+func TestPitfall30Close(t *testing.T) {
 	for range 20 {
 		m := miniredis.RunT(t)
 		b := connect(t, "redis://"+m.Addr())

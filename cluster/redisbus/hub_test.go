@@ -9,7 +9,7 @@ import (
 )
 
 // Hubs whose server is killed five times.
-func TestHubsServerIsKilled(t *testing.T) {
+func TestPitfall31HubsServerIsKilled(t *testing.T) {
 	s := startServer(t)
 	hubtest.Killed(t, hubBroker{s}, func() cluster.Bus { return connect(t, s.url()) })
 }
@@ -20,7 +20,7 @@ func (b hubBroker) Kill()  { b.s.kill() }
 func (b hubBroker) Start() { b.s.start() }
 
 // A hub that is cut off for a while, and one that is for good.
-func TestHubsCutOff(t *testing.T) {
+func TestPitfall31HubsCutOff(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]func(*testing.T, func(bool) cluster.Bus, func(bool)){"for a while": hubtest.CutOff, "for good": hubtest.Gone} {
 		t.Run(name, func(t *testing.T) {

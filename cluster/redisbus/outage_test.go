@@ -147,7 +147,7 @@ func TestKilled(t *testing.T) {
 }
 
 // Somebody ends the subscribe connection on the server: that is noticed, told and healed.
-func TestConnectionKilled(t *testing.T) {
+func TestPitfall50ConnectionKilled(t *testing.T) {
 	s := startServer(t)
 	b := connect(t, s.url())
 	subscribe(t, b, subjects(2000)...)
@@ -198,7 +198,7 @@ func TestSilence(t *testing.T) {
 }
 
 // With keys of thousands of subjects: a hundred thousand are there again within seconds.
-func TestManyBack(t *testing.T) {
+func TestPitfall31ManyBack(t *testing.T) {
 	s := startServer(t)
 	b := connect(t, s.url())
 	many := subjects(100_000)

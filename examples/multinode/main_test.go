@@ -82,9 +82,9 @@ func (s site) until(id, state string) {
 	}
 }
 
-// TestCluster is what a visitor does: people on different nodes talk, a node is killed, its people come back elsewhere, and
+// TestPitfall34KilledNode is what a visitor does: people on different nodes talk, a node is killed, its people come back elsewhere, and
 // so does the node.
-func TestCluster(t *testing.T) {
+func TestPitfall34KilledNode(t *testing.T) {
 	s := serve(t, config{})
 	alice, bob, carol := s.open("alice", "a"), s.open("bob", "b"), s.open("carol", "b")
 

@@ -43,7 +43,7 @@ func beatsOf(net *cluster.Memory, to string, f func(from string, data []byte)) {
 
 // A heartbeat of a node with 100,000 topics of which none has changed is under 200 bytes; one with a change is not much more,
 // and those that tell all of them stay below 32 KiB.
-func TestBeatBytes(t *testing.T) {
+func TestPitfall35BeatBytes(t *testing.T) {
 	bubble(t, func(t *testing.T, net *cluster.Memory) {
 		all := startAll(t, net, 2)
 		a, b := all[0], all[1]

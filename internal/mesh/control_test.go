@@ -15,7 +15,7 @@ import (
 )
 
 // Two processes with one id hear of each other, are told of it once, and work as well as they can.
-func TestConflict(t *testing.T) {
+func TestPitfall32Conflict(t *testing.T) {
 	bubble(t, func(t *testing.T, net *cluster.Memory) {
 		a, b := start(t, net, "same"), start(t, net, "same")
 		c := start(t, net, "c")
@@ -127,7 +127,7 @@ func (e evil) mumble(k kind, parts ...any) {
 }
 
 // Bodies that are cut short, too long, or out of bounds are refused whole.
-func TestMalformedControl(t *testing.T) {
+func TestPitfall32MalformedControl(t *testing.T) {
 	long := []byte{200, 1}
 	cases := []struct {
 		name  string

@@ -40,7 +40,7 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
-func TestEnvelopeRefused(t *testing.T) {
+func TestPitfall32EnvelopeRefused(t *testing.T) {
 	good := envelope{kind: kindValue, origin: 7, epoch: 1, number: 1, key: []byte("key"), payload: []byte("hello")}
 	tests := []struct {
 		name string

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestGaps plays what an origin sends on a topic: values ("5", of epoch 1; "2/5" of epoch 2), heartbeats ("b5"), time ("+2s"),
+// TestPitfall51Gaps plays what an origin sends on a topic: values ("5", of epoch 1; "2/5" of epoch 2), heartbeats ("b5"), time ("+2s"),
 // and what the node does ("want", "unwant"), and compares what is told: values, and gaps in the place where they are told.
-func TestGaps(t *testing.T) {
+func TestPitfall51Gaps(t *testing.T) {
 	tests := []struct{ name, play, want string }{
 		{"in order", "1 2 3", "1 2 3"},
 		{"begins anywhere", "7 8", "7 8"},
@@ -173,9 +173,9 @@ func TestGapsOfOrigins(t *testing.T) {
 	})
 }
 
-// TestGapAfterSilence: an origin that was cut off, gone for its peers and came back still has its numbers; one that stays away
+// TestPitfall51GapAfterSilence: an origin that was cut off, gone for its peers and came back still has its numbers; one that stays away
 // is forgotten.
-func TestGapAfterSilence(t *testing.T) {
+func TestPitfall51GapAfterSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)
 		n := newPlane(t, m.Bus())

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestToken(t *testing.T) {
+func TestPitfall33Token(t *testing.T) {
 	for in, want := range map[string]string{
 		"":        "",
 		"room-7":  "room-7",
@@ -24,9 +24,9 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestTokenInjective has all short names over an alphabet that could
+// TestPitfall33TokenInjective has all short names over an alphabet that could
 // collide.
-func TestTokenInjective(t *testing.T) {
+func TestPitfall33TokenInjective(t *testing.T) {
 	alphabet := []string{"_", "2", "E", "e", ".", "-"}
 	names := []string{""}
 	from := make(map[string]string)

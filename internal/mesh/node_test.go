@@ -10,7 +10,7 @@ import (
 	"github.com/wshub-go/wshub/cluster"
 )
 
-func TestClose(t *testing.T) {
+func TestPitfall30Close(t *testing.T) {
 	t.Run("before anything", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(t)
@@ -258,8 +258,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestHostile: garbage of all kinds does no more than being counted.
-func TestHostile(t *testing.T) {
+// TestPitfall32Hostile: garbage of all kinds does no more than being counted.
+func TestPitfall32Hostile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(t)
 		n := newPlane(t, m.Bus())

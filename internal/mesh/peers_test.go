@@ -37,7 +37,7 @@ func TestNodesMeet(t *testing.T) {
 }
 
 // Three silent intervals are the end of a node, one that is heard now and then is not.
-func TestEviction(t *testing.T) {
+func TestPitfall34Eviction(t *testing.T) {
 	bubble(t, func(t *testing.T, net *cluster.Memory) {
 		all := startAll(t, net, 3)
 		dead, flapping, watching := all[0], all[1], all[2]

@@ -91,7 +91,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-func TestReplay(t *testing.T) {
+func TestPitfall46Replay(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	var s signer
 	s.init([][]byte{keyA})
