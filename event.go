@@ -13,8 +13,8 @@ type EventKind uint8
 // The kinds of events. The events of one session come in the order connected, joined and left as they happened,
 // disconnected; nothing about a session follows its EventDisconnected.
 //
-// An EventBus tells each change, with a Cause that matches [ErrBus] when there is more to say; and that N messages did
-// not leave, or that the bus says it has lost them. With [ErrNodeConflict] as its Cause it tells that another node has
+// An EventBus tells each change, with a Cause that matches [ErrBus] when there is more to say, but not that a bus is not
+// connected yet; and that N messages did not leave, or that the bus says it has lost them, with Name as it was. With [ErrNodeConflict] as its Cause it tells that another node has
 // the id of this one, which is Origin. An EventGap tells once which values are missing: N of those that Origin has
 // numbered From to To, of Topic, or of what it sent to [Hub.Everyone], which is "". An EventDropped whose Session is set
 // and whose Topic is "" may also be a message that another node sent to the session, and that had no room.

@@ -109,6 +109,9 @@ func (x *meshHost) Gap(g mesh.Gap) {
 
 // Bus tells how the bus is, and what it has lost.
 func (x *meshHost) Bus(s cluster.Status) {
+	if !x.told && s.State == cluster.StateDown && s.Err == nil && s.Lost == 0 {
+		return // it is being connected for the first time
+	}
 	news := x.told && s.State != x.state || !x.told && s.State != cluster.StateUp
 	x.state, x.told = s.State, true
 	var cause error

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"reflect"
 	"slices"
@@ -42,6 +43,53 @@ func mustTopic[T any](t *testing.T, h *Hub, name string, p Policy, opts ...Topic
 		t.Fatal(err)
 	}
 	return topic
+}
+
+// A bus that is being connected as the hub begins is no fault; that it cannot be is.
+func TestBusStates(t *testing.T) {
+	type states = []cluster.Status
+	for name, test := range map[string]struct {
+		states states
+		events string
+		lines  int
+	}{
+		"connects":       {states{{State: cluster.StateDown}, {State: cluster.StateUp}}, "up", 0},
+		"is up":          {states{{State: cluster.StateUp}}, "up", 0},
+		"does not come":  {states{{State: cluster.StateDown}, {State: cluster.StateDown, Err: errors.New("refused")}, {State: cluster.StateUp}}, "down up", 2},
+		"goes and comes": {states{{State: cluster.StateUp}, {State: cluster.StateDown}, {State: cluster.StateUp}}, "up down up", 2},
+		"is closed":      {states{{State: cluster.StateUp}, {State: cluster.StateClosed}}, "up closed", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				var events []string
+				h := newMeshless(t, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithObserver(Observer{Bus: func(e Event) { events = append(events, e.Name) }}))
+				host := &meshHost{Hub: h}
+				for _, s := range test.states {
+					host.Bus(s)
+					synctest.Wait()
+				}
+				if got := strings.Join(events, " "); got != test.events || strings.Count(log.String(), "\n") != test.lines {
+					t.Errorf("told %q, want %q; logged, want %d lines: %s", got, test.events, test.lines, &log)
+				}
+			})
+		})
+	}
+}
+
+// newMeshless returns a hub without a bus.
+func newMeshless(t *testing.T, opts ...Option) *Hub {
+	t.Helper()
+	h, err := New(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
 }
 
 // from is a value as another node sends it.
