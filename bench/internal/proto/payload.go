@@ -56,21 +56,24 @@ func Parse(p []byte) (window, key, number uint32, t int64, ok bool) {
 	if len(p) < Head || string(p[:len(Prefix)]) != Prefix {
 		return 0, 0, 0, 0, false
 	}
-	var bad bool
-	get := func(at, digits int) (v uint64) {
-		for _, c := range p[at : at+digits] {
-			switch {
-			case c >= '0' && c <= '9':
-				v = v<<4 | uint64(c-'0')
-			case c >= 'a' && c <= 'f':
-				v = v<<4 | uint64(c-'a'+10)
-			default:
-				bad = true
-			}
-		}
-		return v
-	}
-	window, key, number = uint32(get(atWindow, 8)), uint32(get(atKey, 8)), uint32(get(atNumber, 8))
-	t = int64(get(atTime, 16))
-	return window, key, number, t, !bad
+	w, okW := hex8(p[atWindow:])
+	k, okK := hex8(p[atKey:])
+	n, okN := hex8(p[atNumber:])
+	high, okHigh := hex8(p[atTime:])
+	low, okLow := hex8(p[atTime+8:])
+	return w, k, n, int64(uint64(high)<<32 | uint64(low)), okW && okK && okN && okHigh && okLow
+}
+
+// hex8 is the value of the eight lower-case hexadecimal digits that p starts with. The load reads millions of them a
+// second, and a branch for each digit, which is a letter or not as it comes, costs ten times as much.
+func hex8(p []byte) (uint32, bool) {
+	const each = 0x0101010101010101 // a byte times each is that byte eight times
+	x := binary.BigEndian.Uint64(p)
+	letter := x >> 6 & each       // 1 for 0x61 to 0x66, 0 for 0x30 to 0x39
+	v := x&(0x0f*each) + 9*letter // at most 24: no byte reaches into the next
+	above9 := (v + (0x80-10)*each) >> 7 & each
+	ok := x&(0xf0*each) == 0x30*each+0x30*letter && above9 == letter && v&(0x10*each) == 0
+	v = (v | v>>4) & 0x00ff00ff00ff00ff
+	v = (v | v>>8) & 0x0000ffff0000ffff
+	return uint32(v | v>>16), ok
 }
