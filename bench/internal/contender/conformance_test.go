@@ -2,6 +2,7 @@ package contender
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -62,15 +63,19 @@ func conform(t *testing.T, c Contender, o Options, hub Hub, addr string) {
 	}
 	await(t, "four clients", func() bool { return hub.Clients() == 4 && hub.Joins() == 4 })
 
-	// Text that is worth compressing, in a buffer that is used again.
-	buf := []byte(strings.Repeat("0", 1000))
+	// JSON that is worth compressing, in a buffer that is used again.
+	long := func(what string) string { return `"` + what + strings.Repeat("0", 998-len(what)) + `"` }
+	buf := make([]byte, 1000)
 	publish := func(topic int, what string) {
-		copy(buf, what)
+		copy(buf, long(what))
 		hub.Publish(topic, buf)
-		clear(buf[:len(what)])
-		copy(buf, strings.Repeat("0", len(what)))
+		clear(buf)
 	}
-	long := func(what string) string { return what + strings.Repeat("0", 1000-len(what)) }
+	send := func(client int, what string) bool {
+		copy(buf, long(what))
+		defer clear(buf)
+		return hub.Send(client, buf)
+	}
 	for i := range 10 {
 		publish(0, fmt.Sprint("zero", i))
 		publish(1, fmt.Sprint("one", i))
@@ -84,15 +89,15 @@ func conform(t *testing.T, c Contender, o Options, hub Hub, addr string) {
 
 	if c.Direct {
 		for i := range 4 {
-			if !hub.Send(i, []byte(fmt.Sprint("to ", i))) {
+			if !send(i, fmt.Sprint("to ", i)) {
 				t.Errorf("nobody is client %d", i)
 			}
 		}
-		if hub.Send(4, []byte("to 4")) {
+		if send(4, "to 4") {
 			t.Error("somebody is client 4")
 		}
 		for i, p := range clients {
-			p.expect(fmt.Sprint("to ", i))
+			p.expect(long(fmt.Sprint("to ", i)))
 		}
 	}
 	if c.Echo {
@@ -137,7 +142,7 @@ func conform(t *testing.T, c Contender, o Options, hub Hub, addr string) {
 	clients[2].close()
 	clients[3].close()
 	await(t, "the last go", func() bool { return hub.Clients() == 0 && hub.Joins() == 0 })
-	if hub.Send(3, []byte("late")) {
+	if send(3, "late") {
 		t.Error("client 3 is still there")
 	}
 
@@ -172,7 +177,14 @@ func dial(t *testing.T, c Contender, o Options, addr string, id, topic int) peer
 	if got := strings.Contains(resp.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate"); got != o.Compress {
 		t.Errorf("compression: %v", got)
 	}
-	return &plain{t, ctx, ws}
+	p := plain{t, ctx, ws}
+	if c.Dialect == "" {
+		return &p
+	}
+	cf := &centrifugePeer{plain: p}
+	cf.ask(`"connect":{}`)
+	cf.join(topic)
+	return cf
 }
 
 type plain struct {
@@ -211,6 +223,56 @@ func await(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("%s: did not happen", what)
 		}
 	}
+}
+
+// centrifugePeer speaks the JSON protocol of centrifuge.
+type centrifugePeer struct {
+	plain
+	n     int
+	lines []string // received and not expected yet: data of pushes and answers of calls
+}
+
+func (p *centrifugePeer) ask(command string) {
+	p.n++
+	p.plain.say(fmt.Sprintf(`{"id":%d,%s}`, p.n, command))
+}
+
+func (p *centrifugePeer) say(what string) { p.ask(`"rpc":{"method":"echo","data":` + what + `}`) }
+func (p *centrifugePeer) join(topic int)  { p.ask(fmt.Sprintf(`"subscribe":{"channel":"t%d"}`, topic)) }
+func (p *centrifugePeer) leave(topic int) {
+	p.ask(fmt.Sprintf(`"unsubscribe":{"channel":"t%d"}`, topic))
+}
+
+func (p *centrifugePeer) expect(want string) {
+	p.t.Helper()
+	for len(p.lines) == 0 {
+		_, frame, err := p.ws.Read(p.ctx)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(frame)) {
+			var m struct {
+				Error json.RawMessage
+				RPC   struct{ Data json.RawMessage }
+				Push  struct {
+					Pub     struct{ Data json.RawMessage }
+					Message struct{ Data json.RawMessage }
+				}
+			}
+			if err := json.Unmarshal([]byte(line), &m); err != nil || m.Error != nil {
+				p.t.Fatalf("%v: %s", err, line)
+			}
+			for _, data := range []json.RawMessage{m.RPC.Data, m.Push.Pub.Data, m.Push.Message.Data} {
+				if data != nil {
+					p.lines = append(p.lines, string(data))
+				}
+			}
+		}
+	}
+	if p.lines[0] != want {
+		p.t.Fatalf("got %.40q, want %.40q", p.lines[0], want)
+	}
+	p.lines = p.lines[1:]
 }
 
 func TestAll(t *testing.T) {

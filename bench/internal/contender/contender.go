@@ -13,7 +13,6 @@ package contender
 import (
 	"net"
 	"runtime/debug"
-	"slices"
 )
 
 // A Hub is one server. All methods may be called by any goroutine, Publish and Send by one at a time.
@@ -39,6 +38,7 @@ type Hub interface {
 type Options struct {
 	Compress bool   // accept permessage-deflate, without context takeover, at the fastest level
 	Each     bool   // wshub: an Each handler instead of a range over Messages
+	Queue    int    // messages that may wait for a client, in those that keep a channel for each; 0 is 256, as in their examples
 	Bus      string // the URL of a broker, nats://… or redis://…; "" for one node alone
 	Node     string // the node's name, with a bus
 }
@@ -62,8 +62,8 @@ type Contender struct {
 
 // All returns the contenders: wshub, its peers, and the floor, which is no library.
 func All() []Contender {
-	all := []Contender{wshubContender, floorContender}
-	all = slices.DeleteFunc(all, func(c Contender) bool { return c.New == nil })
+	all := []Contender{wshubContender, gwsContender, nbioContender, melodyContender, gorillaContender, coderContender,
+		nhooyrContender, centrifugeContender, floorContender}
 	info, _ := debug.ReadBuildInfo()
 	for i := range all {
 		all[i].Version = version(info, all[i].Module)

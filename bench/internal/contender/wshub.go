@@ -70,14 +70,11 @@ func newWshub(o Options) (Hub, error) {
 		return nil, errors.Join(err, hub.Close())
 	}
 	h.hub = hub
-	serve := h.serve
+	serve := h.messages
 	if o.Each {
 		serve = wshub.Each(h.message)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/ws", hub.Handler(serve, h.enter))
-	h.server.Handler = mux
-	h.server.ReadHeaderTimeout = 30 * time.Second
+	h.web.serve(hub.Handler(serve, h.enter))
 	return h, nil
 }
 
@@ -108,7 +105,7 @@ func (h *wshubHub) enter(next wshub.SessionFunc) wshub.SessionFunc {
 	}
 }
 
-func (h *wshubHub) serve(ctx context.Context, s *wshub.Session) error {
+func (h *wshubHub) messages(ctx context.Context, s *wshub.Session) error {
 	for m := range s.Messages() {
 		if err := h.message(ctx, s, m); err != nil {
 			return err
@@ -202,5 +199,5 @@ func (h *wshubHub) Close() error {
 	err := h.hub.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
 	defer cancel()
-	return errors.Join(err, h.hub.Shutdown(ctx), h.stop())
+	return errors.Join(err, h.hub.Shutdown(ctx), h.server.Close())
 }
