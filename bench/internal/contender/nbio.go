@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -21,12 +22,14 @@ var nbioContender = Contender{
 	New: newNbio,
 }
 
-// nbio makes an engine of its own when it is imported, with goroutines and a megabyte of queues, which would be in the
-// process of every contender. An engine has to be started to be stopped.
+// nbio makes an engine when it is imported, with goroutines and a megabyte of queues, which would be in the process of every
+// contender, and nobody uses it here. An engine that was not started cannot be stopped, and one that was started a moment
+// ago not safely, so this calls what Stop calls at its end.
 func init() {
 	logging.SetLevel(logging.LevelNone) // it logs to the standard output
-	if err := websocket.DefaultEngine.Start(); err == nil {
-		websocket.DefaultEngine.Stop()
+	stop := reflect.ValueOf(websocket.DefaultEngine.Engine).Elem().FieldByName("onStop")
+	if f, ok := reflect.NewAt(stop.Type(), stop.Addr().UnsafePointer()).Elem().Interface().(func()); ok {
+		f()
 	}
 	websocket.DefaultEngine = nil
 }
