@@ -46,8 +46,7 @@ func (l *load) connected(c *conn) {
 	binary.LittleEndian.PutUint64(nonce[:], uint64(l.mask())<<32|uint64(l.mask()))
 	binary.LittleEndian.PutUint64(nonce[8:], uint64(l.mask())<<32|uint64(l.mask()))
 	key := base64.StdEncoding.EncodeToString(nonce[:])
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	s.accept = base64.StdEncoding.EncodeToString(sum[:])
+	s.key(key)
 	s.asked = true
 	b := fmt.Appendf(l.frame[:0], "GET /ws?id=%d&topic=%d HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", c.id, c.topic, s.host, key)
@@ -56,6 +55,12 @@ func (l *load) connected(c *conn) {
 	}
 	l.frame = append(b, "\r\n"...)
 	l.send(c, l.frame)
+}
+
+// key sets the answer that a server has to give to the key.
+func (s *setup) key(key string) {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	s.accept = base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // upgrade takes bytes of the answer and returns what follows it.

@@ -142,17 +142,16 @@ func (l *load) run(out io.Writer) error {
 			default:
 			}
 		}
-		now := proto.Now()
-		l.pace(now)
+		l.pace(proto.Now())
 		if l.job == nil {
 			select {
 			case r := <-l.requests:
-				l.job = l.begin(r, now)
+				l.job = l.begin(r)
 			default:
 				continue
 			}
 		}
-		result, done := l.job(now)
+		result, done := l.job(proto.Now())
 		if !done {
 			continue
 		}
@@ -177,7 +176,8 @@ func (l *load) patience() int {
 }
 
 // begin turns a request into a job.
-func (l *load) begin(r proto.Request, now int64) job {
+func (l *load) begin(r proto.Request) job {
+	now := proto.Now()
 	start := func(args any, begin func() (job, error)) job {
 		if r.Args != nil {
 			if err := json.Unmarshal(r.Args, args); err != nil {

@@ -62,7 +62,7 @@ func (l *load) beginWindow(ask proto.Begin) error {
 	latency, trip := w.latency, w.trip
 	latency.reset()
 	trip.reset()
-	*w = window{ask: ask, active: true, latency: latency, trip: trip, left: -1}
+	*w = window{ask: ask, latency: latency, trip: trip, left: -1}
 	l.trim()
 	clients := 0
 	for i := range l.conns {
@@ -82,6 +82,7 @@ func (l *load) beginWindow(ask proto.Begin) error {
 	w.cpu = cpu()
 	w.echoer = pacer{rate: ask.Echo * float64(clients-min(clients, ask.Stalled)), start: now}
 	w.churner = pacer{rate: ask.Churn, start: now}
+	w.active = true
 	return nil
 }
 
