@@ -190,7 +190,7 @@ func TestHang(t *testing.T) {
 		}
 	}
 	all[4].write(t, frame(final|opClose, []byte("\x03\xe8"))) // an answer
-	all[5].Close()                                           // none, but an end
+	all[5].Close()                                            // none, but an end
 	var h proto.Hung
 	if err := l.answer(proto.DoHang, &h); err != nil || h.N != 2 || h.Seconds <= 0 {
 		t.Errorf("the last two: %+v, %v", h, err)

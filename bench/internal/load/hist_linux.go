@@ -16,7 +16,11 @@ func newTimes() times { return times{hdrhistogram.New(1, longest, 3)} }
 
 func (t times) record(ns int64) { _ = t.h.RecordValue(min(max(ns, 0), longest)) }
 
-func (t times) reset() { t.h.Reset() }
+func (t times) reset() {
+	if t.h.TotalCount() > 0 { // it is large
+		t.h.Reset()
+	}
+}
 
 func (t times) quantiles() proto.Quantiles {
 	return proto.Quantiles{

@@ -120,7 +120,7 @@ type peer struct {
 	r         *bufio.Reader
 }
 
-// serve upgrades what connects and lets handle have it until it returns. The address is for Dial.
+// serve upgrades what connects and lets handle have it, until the test is over. The address is for Dial.
 func serve(t testing.TB, compress bool, handle func(*websocket.Conn, int, int)) string {
 	up := websocket.Upgrader{EnableCompression: compress}
 	return listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +129,7 @@ func serve(t testing.TB, compress bool, handle func(*websocket.Conn, int, int)) 
 			t.Errorf("upgrade: %v", err)
 			return
 		}
-		defer c.Close()
+		t.Cleanup(func() { c.Close() }) // before listen waits for the handlers
 		id, topic := params(t, r)
 		handle(c, id, topic)
 	}))

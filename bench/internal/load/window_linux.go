@@ -96,8 +96,9 @@ func check(ask proto.Begin) error {
 	return nil
 }
 
-// stall stops reading from the last n clients, and reads from all others again. A stalled client takes as little as the
-// kernel allows: what else fits into its buffers would hide it from the server.
+// stall stops reading from the last n clients, and reads from all others again. The kernels' buffers hide a stalled client
+// from the server until they are full, some 64 KB here and up to 4 MB there. A smaller SO_RCVBUF is no way out: it drops
+// what was promised to fit, and the sender's retransmissions, further and further apart, outlast the window.
 func (l *load) stall(n int) error {
 	for i := len(l.conns) - 1; i >= 0; i-- {
 		c := &l.conns[i]
@@ -108,12 +109,9 @@ func (l *load) stall(n int) error {
 		if stalled == c.stalled || c.fd < 0 {
 			continue
 		}
-		size, events := 128<<10, uint32(interest)
+		events := uint32(interest)
 		if stalled {
-			size, events = 1, 0
-		}
-		if err := unix.SetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-			return fmt.Errorf("stall client %d: %w", c.id, err)
+			events = 0
 		}
 		if err := l.watch(i, unix.EPOLL_CTL_MOD, events); err != nil {
 			return fmt.Errorf("stall client %d: %w", c.id, err)
