@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ const patience = 20 * time.Second
 
 // Each contender does what the load and the runner expect of it.
 func TestConformance(t *testing.T) {
+	t.Cleanup(runtime.GC) // the goroutine of the cache that centrifuge does not close ends when the cache is collected
 	for _, c := range All() {
 		for _, o := range []Options{{}, {Each: true}, {Compress: true}} {
 			if o.Each && c.Name != "wshub" || o.Compress && !c.Compress {
