@@ -1,10 +1,11 @@
 package contender
 
+//lint:file-ignore SA1019 it is deprecated in favour of coder's, and compared because programs still use it
+
 import (
 	"context"
 	"net/http"
 
-	//lint:ignore SA1019 it is compared because programs still use it
 	"nhooyr.io/websocket"
 )
 
