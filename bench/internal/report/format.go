@@ -17,6 +17,8 @@ func format(v float64, unit string) string {
 			return digits(v) + " B"
 		case v < 1e6:
 			return digits(v/1e3) + " kB"
+		case v >= 1e9:
+			return digits(v/1e9) + " GB"
 		}
 		return digits(v/1e6) + " MB"
 	case "/s":

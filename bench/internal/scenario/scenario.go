@@ -5,6 +5,8 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // A Contender is a hub that can be started as a server process.
@@ -118,6 +120,9 @@ func (s Scenario) Field(cs []Contender) []Contender {
 func (s Scenario) Run(b *Bench, c Contender) (Result, error) {
 	r, err := s.run(b, c)
 	r.Scenario, r.Contender = s.Name, c.Name
+	maps.DeleteFunc(r.Figures, func(key string, _ float64) bool {
+		return !slices.ContainsFunc(s.Figures, func(f Figure) bool { return f.Key == key })
+	})
 	if err != nil {
 		r.Error = err.Error()
 		err = fmt.Errorf("%s: %s: %w", s.Name, c.Name, err)

@@ -46,8 +46,6 @@ var stalled = Scenario{
 			return r, err
 		}
 		r = m.result()
-		delete(r.Figures, "rate")
-		delete(r.Figures, "cpu")
 		r.Figures["without"] = ms(without.Latency.P99)
 		r.Figures["missing"] = float64(max(0, m.expected-m.Frames))
 		if !m.late {
