@@ -72,8 +72,8 @@ func stream(window uint32) (b []byte, messages, longest int) {
 	add(opText, p[:10])
 	add(opContinuation, nil)
 	add(final|opPing, []byte("b"))
-	add(opContinuation, p[10:299])
-	add(final|opContinuation, p[299:])
+	add(opContinuation, p[10:129])
+	add(final|opContinuation, p[129:])
 	add(final|opPong, []byte("not asked for"))
 	add(final|opBinary, payload(130, window, 0, 5))
 	long := payload(130, window, 0, 6)
@@ -160,7 +160,7 @@ func TestBroken(t *testing.T) {
 		name string
 		b    []byte
 	}{
-		{"masked", append([]byte{final | opText, masked | 0}, 0, 0, 0, 0)},
+		{"masked", append([]byte{final | opText, masked}, 0, 0, 0, 0)},
 		{"opcode", frame(final|3, nil)},
 		{"control opcode", frame(final|11, nil)},
 		{"reserved bit", frame(final|0x20|opText, []byte("x"))},

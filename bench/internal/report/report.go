@@ -138,21 +138,6 @@ func (r *Report) cell(s string, f scenario.Figure, contender string) (c cell) {
 	return c
 }
 
-// figure finds one.
-func (r *Report) figure(s, key string) (f scenario.Figure, ok bool) {
-	for _, x := range r.Scenarios {
-		if x.Name != s {
-			continue
-		}
-		for _, f := range x.Figures {
-			if f.Key == key {
-				return f, true
-			}
-		}
-	}
-	return f, false
-}
-
 // median does not change values, of which there must be one.
 func median(values []float64) float64 {
 	v := slices.Sorted(slices.Values(values))
