@@ -107,10 +107,10 @@ func (m *Member) keepFirst(v *visitor, head, bound uint64) {
 	b := m.backlogOf()
 	m.absorb(v, head, bound, func(e *queue.Entry) {
 		n, size := b.len(), b.size+int64(e.Size)
-		if k := int(m.begunCount.Load()); k > 0 {
-			n, size = n+k, size+m.sub.begun.size
+		if f := m.begun.Load(); f != nil {
+			n, size = n+int(f.count), size+f.size
 		}
-		if n >= m.rule.N || n > 0 && m.rule.MaxBytes > 0 && size > m.rule.MaxBytes {
+		if n >= m.rule().N || n > 0 && m.rule().MaxBytes > 0 && size > m.rule().MaxBytes {
 			m.dropped(1)
 			return
 		}
@@ -135,8 +135,8 @@ func (m *Member) keepLast(v *visitor, head uint64) {
 		if m.backlog != nil {
 			bytes += m.backlog.size
 		}
-		over := all - m.rule.N
-		if over <= 0 && (all <= 1 || m.rule.MaxBytes <= 0 || bytes <= m.rule.MaxBytes) {
+		over := all - m.rule().N
+		if over <= 0 && (all <= 1 || m.rule().MaxBytes <= 0 || bytes <= m.rule().MaxBytes) {
 			return
 		}
 		over = max(over, 1)

@@ -39,19 +39,36 @@ var payload = []byte(`{"symbol":"ACME","price":123.45,"at":"2026-01-02T03:04:05Z
 // crowd returns a topic with n members on null connections.
 func crowd(b testing.TB, e *Engine, n int) (*Topic, []*Subscriber) {
 	b.Helper()
+	topic, subs, _ := weigh(b, e, n)
+	return topic, subs
+}
+
+// weigh is crowd, and returns what a member costs in bytes, its subscriber included and its connection not.
+func weigh(b testing.TB, e *Engine, n int) (*Topic, []*Subscriber, float64) {
+	b.Helper()
 	topic := newTopic(e)
-	subs := make([]*Subscriber, n)
+	conns, subs := make([]nullConn, n), make([]*Subscriber, n)
+	before := heapInUse()
 	for i := range subs {
-		subs[i] = e.NewSubscriber(new(nullConn), nullOwner{})
+		subs[i] = e.NewSubscriber(&conns[i], nullOwner{})
 		if _, err := topic.Join(subs[i], lossless, nil, 0); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return topic, subs
+	each := (float64(heapInUse()) - float64(before)) / float64(n)
+	runtime.KeepAlive(conns)
+	return topic, subs, each
 }
 
-// BenchmarkPublish reports how long the call takes and how long until every member was handed the value. Each call finds
-// the workers gone and starts one: what it takes above BenchmarkPublishCall is the scheduler waking a processor, and as
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkPublish reports what a member costs, how long the call takes, and how long until every member was handed the
+// value. Each call finds the workers gone and starts one: what it takes above BenchmarkPublishCall is the scheduler waking a processor, and as
 // much for one member as for a million.
 func BenchmarkPublish(b *testing.B) {
 	for _, n := range []int{1, 1000, 100_000, 1_000_000} {
@@ -60,7 +77,7 @@ func BenchmarkPublish(b *testing.B) {
 				b.Skip("a million members")
 			}
 			e := New(Config{})
-			topic, subs := crowd(b, e, n)
+			topic, subs, each := weigh(b, e, n)
 			ctx := context.Background()
 			var calls time.Duration
 			b.ReportAllocs()
@@ -79,6 +96,9 @@ func BenchmarkPublish(b *testing.B) {
 			}
 			b.ReportMetric(float64(calls.Nanoseconds())/float64(b.N), "ns/call")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/member")
+			if n > 1 {
+				b.ReportMetric(each, "B/member")
+			}
 			if a := topic.Tally(); a.Pending != 0 || a.Sent != uint64(b.N*n) {
 				b.Errorf("%+v", a)
 			}
@@ -311,25 +331,21 @@ func TestMemberSize(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	const n = 20_000
-	e := New(Config{})
-	topic := newTopic(e)
-	conns := make([]nullConn, n)
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+	topic, subs, each := weigh(t, New(Config{}), n)
+	if each >= 300 {
+		t.Errorf("%.0f bytes a subscriber with one subscription; Subscriber %d, Member %d", each, unsafe.Sizeof(Subscriber{}), unsafe.Sizeof(Member{}))
 	}
-	before := heap()
-	for i := range conns {
-		if _, err := topic.Join(e.NewSubscriber(&conns[i], nullOwner{}), lossless, nil, 0); err != nil {
+	before := heapInUse()
+	for range 20 {
+		publish(t, topic, "x")
+		if err := topic.e.Wait(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	each := (heap() - before) / n
-	t.Logf("%d bytes a subscriber with one subscription; Subscriber %d, Member %d", each, unsafe.Sizeof(Subscriber{}), unsafe.Sizeof(Member{}))
-	if each > 512 {
-		t.Errorf("%d bytes a subscriber with one subscription", each)
+	more := (float64(heapInUse()) - float64(before)) / n
+	t.Logf("%.0f bytes a subscriber, %.1f more after traffic", each, more)
+	if more >= 8 {
+		t.Errorf("traffic leaves %.1f bytes a subscriber", more)
 	}
-	runtime.KeepAlive(topic)
+	runtime.KeepAlive(subs)
 }

@@ -28,33 +28,38 @@ type Member struct {
 	cursor atomic.Uint64
 
 	// Stored by the owner of the write bit, loaded by publishers that may have to wait, and ticks by workers.
-	begunCount atomic.Uint32 // entries in the frame begun
-	fill       atomic.Uint32 // rule.N if the rule blocks, else 0
-	begunBytes atomic.Int64  // of the frame begun
-	fillBytes  atomic.Int64  // the bytes at which publishers wait
-	ticks      atomic.Bool   // waits for the topic's next tick
+	law   atomic.Pointer[Rule]  // see rule
+	begun atomic.Pointer[begun] // the subscriber's frame begun if it is of this topic, else nil
+	ticks atomic.Bool           // waits for the topic's next tick
 
 	lagging atomic.Bool // on Topic.lag; stored under Topic.lagMu
-	lagAt   int         // index there; guarded by Topic.lagMu
+	lagAt   int32       // index there; guarded by Topic.lagMu
 
-	// Immutable after Join.
+	place uint8 // in chunk; immutable after Join, as are sub, topic and chunk
+
+	// Guarded by the write bit, as is all below chunk.
+	plain bool // neither filter nor pacing nor packing: equal cursors get equal bytes
+	gone  bool // finish was called
+	late  bool // on Subscriber.many.late
+
 	sub   *Subscriber
 	topic *Topic
-	start uint64 // the first offset offered, replays aside
 	chunk *chunk
-	place int // in chunk
 
-	// Guarded by the write bit.
-	rule    *Rule
-	where   func(any) bool
-	plain   bool     // neither filter nor pacing nor packing: equal cursors get equal bytes
-	gone    bool     // finish was called
-	late    bool     // on Subscriber.many.late
-	end     uint64   // the first offset not offered any more, once gone
+	start   uint64   // the first offset offered, replays aside; once gone, how many were offered
 	backlog *backlog // nil until needed
 	sent    uint64
-	other   *Tally // what is not sent; nil until needed
+	extra   *extra // nil until needed
 }
+
+// extra is what few members have.
+type extra struct {
+	where func(any) bool
+	tally Tally // of what is not sent
+}
+
+// rule returns the effective policy. Owners of the write bit change it.
+func (m *Member) rule() *Rule { return m.law.Load() }
 
 // Topic returns the topic.
 func (m *Member) Topic() *Topic { return m.topic }
@@ -66,15 +71,15 @@ func (m *Member) Subscriber() *Subscriber { return m.sub }
 func (m *Member) Tally() Tally {
 	m.sub.lock()
 	var a Tally
-	if m.other != nil {
-		a = *m.other
+	if m.extra != nil {
+		a = m.extra.tally
 	}
 	a.Sent = m.sent
-	end := m.end
-	if !m.gone {
-		end = m.topic.log.Head()
+	if m.gone {
+		a.Offered += m.start
+	} else {
+		a.Offered += m.topic.log.Head() - m.start
 	}
-	a.Offered += end - m.start
 	m.sub.release(nil)
 	a.Pending = a.Offered - a.decided()
 	return a
@@ -90,12 +95,12 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 	}
 	t := m.topic
 	t.mu.Lock()
-	if r.blocks() > 0 && m.rule.blocks() > 0 && t.blocks.Load() == 1 { // nobody else's bounds are among the least
+	if r.blocks() > 0 && m.rule().blocks() > 0 && t.blocks.Load() == 1 { // nobody else's bounds are among the least
 		t.minBlock.Store(int64(r.blocks()))
 		t.minBytes.Store(r.blockBytes())
 	}
 	t.countBlockLocked(r, 1) // first: with nobody counted in between, publishers would look at no bound
-	t.countBlockLocked(m.rule, -1)
+	t.countBlockLocked(m.rule(), -1)
 	t.mu.Unlock()
 	m.setRule(r, where)
 	m.ticks.Store(false)
@@ -111,9 +116,10 @@ func (m *Member) Update(r *Rule, where func(any) bool) error {
 }
 
 func (m *Member) setRule(r *Rule, where func(any) bool) {
-	m.rule, m.where = r, where
-	m.fill.Store(uint32(min(r.blocks(), math.MaxInt32)))
-	m.fillBytes.Store(r.blockBytes())
+	m.law.Store(r)
+	if where != nil || m.extra != nil {
+		m.extras().where = where
+	}
 	m.plain = where == nil && !r.paced() && !r.Pack
 }
 
@@ -143,7 +149,7 @@ func (t *Topic) Join(s *Subscriber, r *Rule, where func(any) bool, replay int) (
 		s.release(nil)
 		return m, ErrMember
 	}
-	if s.state != flowing || s.seal != 0 {
+	if s.state != flowing || s.seal() != 0 {
 		s.release(nil)
 		return nil, ErrStopped
 	}
@@ -158,12 +164,13 @@ func (t *Topic) Join(s *Subscriber, r *Rule, where func(any) bool, replay int) (
 		return nil, err
 	}
 	s.subs = append(s.subs, m)
-	if s.many != nil {
-		s.many.topics[t] = m
+	if w := s.many(); w != nil {
+		w.topics[t] = m
 	} else if len(s.subs) > manySubs {
-		s.many = &many{topics: make(map[*Topic]*Member, 2*len(s.subs))}
+		w = &many{topics: make(map[*Topic]*Member, 2*len(s.subs))}
+		s.rarely().many = w
 		for _, m := range s.subs {
-			s.many.topics[m.topic] = m
+			w.topics[m.topic] = m
 			s.markLate(m)
 		}
 	}
@@ -188,7 +195,7 @@ func (t *Topic) insert(m *Member, replay int) error {
 	switch {
 	case t.retired:
 		err = ErrRetired
-	case t.cfg.MaxMembers > 0 && m.sub.feed == nil && t.sockets.Load() >= int64(t.cfg.MaxMembers):
+	case t.cfg.MaxMembers > 0 && m.sub.conn != nil && t.sockets.Load() >= int64(t.cfg.MaxMembers):
 		err = ErrFull
 	}
 	if err != nil {
@@ -198,10 +205,10 @@ func (t *Topic) insert(m *Member, replay int) error {
 		return err
 	}
 	t.place(m)
-	if m.sub.feed == nil {
+	if m.sub.conn != nil {
 		t.sockets.Add(1)
 	}
-	t.countBlockLocked(m.rule, 1)
+	t.countBlockLocked(m.rule(), 1)
 	t.n.Add(1)
 	// Without a replay the first offset is the head now: every publisher that holds an earlier one has not returned. A
 	// replay that found nothing goes on from where it looked, or it would miss what the history has had since; of a topic
@@ -249,7 +256,7 @@ func (t *Topic) place(m *Member) {
 		more := append(chunks, h.c) // beyond the length that others have loaded
 		t.chunks.Store(&more)       // not chunks, which would be allocated at each join
 	}
-	m.chunk, m.place = h.c, h.place
+	m.chunk, m.place = h.c, uint8(h.place)
 	h.c.used.Add(1)
 	h.c.places[h.place].Store(m)
 }
@@ -259,8 +266,8 @@ func (t *Topic) remove(m *Member) {
 	t.mu.Lock()
 	m.chunk.places[m.place].Store(nil)
 	m.chunk.used.Add(-1)
-	t.holes = append(t.holes, hole{m.chunk, m.place})
-	if m.sub.feed == nil {
+	t.holes = append(t.holes, hole{m.chunk, int(m.place)})
+	if m.sub.conn != nil {
 		t.sockets.Add(-1)
 	}
 	if t.n.Add(-1) == 0 {
@@ -284,8 +291,8 @@ func (m *Member) Leave() bool {
 	}
 	m.finish(causeLeft)
 	s.subs = slices.Delete(s.subs, i, i+1)
-	if s.many != nil {
-		delete(s.many.topics, m.topic)
+	if w := s.many(); w != nil {
+		delete(w.topics, m.topic)
 	}
 	s.release(nil)
 	m.topic.remove(m)
@@ -301,14 +308,15 @@ func (m *Member) finish(c cause) {
 	m.gone = true
 	t := m.topic
 	t.mu.Lock()
-	m.end = t.log.Head()
+	end := t.log.Head()
 	t.counted--
 	t.starts -= m.start
-	t.finished += m.end - m.start
-	t.countBlockLocked(m.rule, -1)
+	m.start = end - m.start
+	t.finished += m.start
+	t.countBlockLocked(m.rule(), -1)
 	t.mu.Unlock()
 
-	pending := m.end - m.cursor.Load()
+	pending := end - m.cursor.Load()
 	if b := m.backlog; b != nil {
 		pending += uint64(b.len())
 		b.clear(t.log)
@@ -335,10 +343,14 @@ func (m *Member) undo(c cause, n uint64) {
 }
 
 func (m *Member) account() *Tally {
-	if m.other == nil {
-		m.other = new(Tally)
+	return &m.extras().tally
+}
+
+func (m *Member) extras() *extra {
+	if m.extra == nil {
+		m.extra = new(extra)
 	}
-	return m.other
+	return m.extra
 }
 
 // admits reports whether e is for m. A filter that panics fails the subscriber, and admits nothing.
@@ -346,7 +358,7 @@ func (m *Member) admits(e *queue.Entry) bool {
 	if !addressed(e, m.sub.id) {
 		return false
 	}
-	return m.where == nil || m.passes(e.Value)
+	return m.extra == nil || m.extra.where == nil || m.passes(e.Value)
 }
 
 func (m *Member) passes(v any) (ok bool) {
@@ -360,7 +372,7 @@ func (m *Member) passes(v any) (ok bool) {
 			s.happen.panic = &PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	return m.where(v)
+	return m.extra.where(v)
 }
 
 // addressed reports whether Except and Only leave the subscriber in.
@@ -370,20 +382,19 @@ func addressed(e *queue.Entry, id uint64) bool {
 
 // hasFill reports whether Block makes publishers wait for m. Any goroutine may call it.
 func (m *Member) hasFill(head uint64) bool {
-	fill := uint64(m.fill.Load())
+	r := m.rule()
+	fill := uint64(r.blocks())
 	if fill == 0 {
 		return false
 	}
-	n, bytes := uint64(m.begunCount.Load()), m.begunBytes.Load()
+	var n uint64
+	var bytes int64
+	if b := m.begun.Load(); b != nil {
+		n, bytes = uint64(b.count), b.size
+	}
 	if c := m.cursor.Load(); c < head {
 		_, more, _ := m.topic.log.Pending(c)
 		n, bytes = n+head-c, bytes+more
 	}
-	return n >= fill || bytes >= m.fillBytes.Load()
-}
-
-// begin notes what the frame begun stands for. Callers own the write bit.
-func (m *Member) begin(count uint32, bytes int64) {
-	m.begunCount.Store(count)
-	m.begunBytes.Store(bytes)
+	return n >= fill || bytes >= r.blockBytes()
 }

@@ -76,7 +76,7 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 		}
 		return false
 	}
-	if m.rule.Coalesce && (held || m.rule.paced()) {
+	if m.rule().Coalesce && (held || m.rule().paced()) {
 		m.conflate(v, head, bound)
 		held = m.backlog.len() > 0
 	}
@@ -85,18 +85,18 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 	if held {
 		src.held = true
 		n := readMax
-		if s.feed != nil {
+		if s.conn == nil {
 			n = feedMax
 		}
-		if m.rule.Limit > 0 {
-			n = min(n, m.rule.Burst)
+		if m.rule().Limit > 0 {
+			n = min(n, m.rule().Burst)
 		}
 		src.entries = m.backlog.next(src.entries, n)
 		later = cursor < head
 		// What comes after the line of Coalesce is beyond the bound.
-		src.more = m.backlog.len() > len(src.entries) || later && !m.rule.Coalesce
+		src.more = m.backlog.len() > len(src.entries) || later && !m.rule().Coalesce
 	} else if cursor < head {
-		if s.feed != nil {
+		if s.conn == nil {
 			src.entries = t.log.Read(src.entries, cursor, min(head, cursor+feedMax))
 		} else {
 			src.entries = t.enough(src.entries, cursor, head)
@@ -107,12 +107,12 @@ func (v *visitor) offer(s *Subscriber, m *Member, bound uint64) (later bool) {
 	switch {
 	case !held && (later || cursor >= head):
 		v.dropSource()
-		if later && s.seal != 0 {
+		if later && s.seal() != 0 {
 			m.finish(causeLeft) // all that is left was published after the seal
 		} else if !later && m.lagging.Load() {
 			t.dropLag(m)
 		}
-	case m.rule.paced() && s.seal == 0 && !v.allow(m, src):
+	case m.rule().paced() && s.seal() == 0 && !v.allow(m, src):
 		v.dropSource()
 		v.enforce(m, head, bound)
 		return false // a timer has been set
@@ -176,7 +176,7 @@ func (src *source) peek(bound uint64) *queue.Entry {
 				continue
 			}
 		}
-		if src.bytes >= 0 && float64(min(e.Size, src.m.rule.ByteBurst)) > src.bytes {
+		if src.bytes >= 0 && float64(min(e.Size, src.m.rule().ByteBurst)) > src.bytes {
 			return nil
 		}
 		return e
@@ -192,6 +192,6 @@ func (src *source) take(e *queue.Entry) {
 	src.picked++
 	src.quota--
 	if src.bytes >= 0 {
-		src.bytes -= float64(min(e.Size, src.m.rule.ByteBurst))
+		src.bytes -= float64(min(e.Size, src.m.rule().ByteBurst))
 	}
 }

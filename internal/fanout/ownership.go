@@ -76,8 +76,8 @@ func (s *Subscriber) release(next **begun) {
 func (s *Subscriber) drain(b *begun) {
 	defer s.e.end()
 	for b != nil {
-		if s.feed != nil {
-			if !s.feed.Put(b.entry) {
+		if s.conn == nil {
+			if !s.rare.feed.Put(b.entry) {
 				b.err = ErrStopped
 			}
 		} else if _, err := s.conn.WriteAll(b.rest, s.e.cfg.WriteTimeout); err != nil {
@@ -97,6 +97,7 @@ type begun struct {
 	rest    []byte
 	entry   *queue.Entry // the last it stands for; nil for control
 	size    int64        // of all it stands for
+	behind  int64        // since when the subscriber has not caught up, unix nanoseconds; guarded by the write bit
 	member  *Member      // nil: control or a direct message
 	count   uint32       // entries it stands for
 	last    bool         // holds the close frame

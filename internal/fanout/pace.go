@@ -10,7 +10,7 @@ import (
 // allow reports whether m's pacing lets the first entry of src go now, and sets how much more. If not, a timer is set
 // for when it will.
 func (v *visitor) allow(m *Member, src *source) bool {
-	r, b := m.rule, m.backlogOf()
+	r, b := m.rule(), m.backlogOf()
 	now := v.time()
 	if r.Flush > 0 {
 		if b.due == 0 {
@@ -70,9 +70,9 @@ func (v *visitor) spend(m *Member, src *source) {
 	now := time.Unix(0, v.time())
 	// Reserved, not asked for: what slack has let go before its time is owed, where AllowN would refuse and take nothing.
 	if b.limit != nil && src.taken > 0 {
-		b.limit.ReserveN(now, min(src.taken, m.rule.Burst))
+		b.limit.ReserveN(now, min(src.taken, m.rule().Burst))
 	}
 	if b.bytes != nil && src.size > 0 {
-		b.bytes.ReserveN(now, min(src.size, m.rule.ByteBurst))
+		b.bytes.ReserveN(now, min(src.size, m.rule().ByteBurst))
 	}
 }

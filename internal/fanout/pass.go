@@ -70,7 +70,10 @@ func (v *visitor) pass(t *Topic, head uint64, chunks []*chunk) {
 // write bit.
 func (v *visitor) quick(t *Topic, m *Member, head uint64) (sent uint64, done bool) {
 	s := m.sub
-	if s.state != flowing || s.begun != nil || s.seal != 0 || !m.plain || m.gone || s.feed != nil || s.many != nil {
+	if s.state != flowing || s.begun != nil || !m.plain || m.gone || s.conn == nil {
+		return 0, false
+	}
+	if r := s.rare; r != nil && (r.seal != 0 || r.many != nil) {
 		return 0, false
 	}
 	if m.holds() {
@@ -202,7 +205,7 @@ func (b *batch) short(m *Member, n int) (sent uint64) {
 			continue
 		}
 		s.begun = &begun{rest: frame[n:], member: m, entry: e, size: int64(e.Size), count: 1}
-		m.begin(1, int64(e.Size))
+		m.begun.Store(s.begun)
 		m.sent += sent
 		m.cursor.Store(b.from + uint64(i) + 1)
 		return sent

@@ -169,7 +169,7 @@ func (s *sim) order(c *simSub) {
 // describe tells what a subscriber is in.
 func (c *simSub) describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "id %d, many %v, stalled %v, sealed %d, over %v, told %+v", c.ID(), c.many != nil, c.stalled, c.sealed, c.over, c.owner.told())
+	fmt.Fprintf(&b, "id %d, many %v, stalled %v, sealed %d, over %v, told %+v", c.ID(), c.Subscriber.many() != nil, c.stalled, c.sealed, c.over, c.owner.told())
 	for _, m := range c.members {
 		fmt.Fprintf(&b, "\n\ttopic %d, rule %+v, updated %v, join %d, replay %v, live %v, %+v", m.topic.id, *m.rule, m.updated, m.join, m.replay, m.live, m.Tally())
 	}

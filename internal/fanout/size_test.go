@@ -27,7 +27,7 @@ func TestPitfall16JoinsFillPlacesThatWereLeft(t *testing.T) {
 			places := map[place]*Member{}
 			for i := range members {
 				m := newClient(e).join(t, topic, rule)
-				members[i], places[place{m.chunk, m.place}] = m, m
+				members[i], places[place{m.chunk, int(m.place)}] = m, m
 			}
 			publish(t, topic, "x")
 			if err := e.Wait(context.Background()); err != nil {
@@ -38,16 +38,16 @@ func TestPitfall16JoinsFillPlacesThatWereLeft(t *testing.T) {
 			for range changes {
 				i := rng.IntN(size)
 				old := members[i]
-				left := place{old.chunk, old.place}
+				left := place{old.chunk, int(old.place)}
 				old.Leave()
 				m := newClient(e).join(t, topic, rule)
-				if at := (place{m.chunk, m.place}); at != left {
+				if at := (place{m.chunk, int(m.place)}); at != left {
 					t.Fatalf("it took place %d, not %d, which was left", at.at, left.at)
 				}
 				members[i], places[left] = m, m
 			}
 			for at, m := range places {
-				if m.chunk != at.c || m.place != at.at {
+				if m.chunk != at.c || int(m.place) != at.at {
 					t.Fatal("a member has moved")
 				}
 			}

@@ -56,31 +56,35 @@ func (e *PanicError) Error() string { return fmt.Sprintf("fanout: filter panicke
 
 // Subscriber is one session or one stream: a write side, a mailbox and a cursor in each topic it is a member of.
 type Subscriber struct {
-	word  atomic.Uint32 // owned and again
-	state state         // guarded by the write bit
-	told  uint8         // which of the once-only hooks were collected; guarded by the write bit
-	last  bool          // Conclude was called; guarded by the write bit
-	shut  atomic.Bool   // sealed or stopped: Send is refused
-	limit int32         // topics it may be a member of, 0: any number; guarded by the write bit
+	word    atomic.Uint32 // owned and again
+	telling atomic.Int32  // goroutines that call hooks; raised by the owner of the write bit
+	shut    atomic.Bool   // sealed or stopped: Send is refused
+	limit   int32         // topics it may be a member of, 0: any number; guarded by the write bit
+	state   state         // guarded by the write bit
+	told    uint8         // which of the once-only hooks were collected; guarded by the write bit
+	last    bool          // Conclude was called; guarded by the write bit
 
 	// Immutable.
 	e     *Engine
 	id    uint64
 	conn  Conn // nil for a feed
-	feed  Feed // nil for a connection
 	owner Owner
 
-	mail    atomic.Pointer[queue.Mailbox] // made on first use
-	telling atomic.Int32                  // goroutines that call hooks; raised by the owner of the write bit
+	mail atomic.Pointer[queue.Mailbox] // made on first use
 
 	// Guarded by the write bit.
 	subs   []*Member
-	many   *many     // beyond manySubs subscriptions, else nil
 	begun  *begun    // the frame begun; nil while none is
-	behind int64     // since when it has not caught up, unix nanoseconds; 0: it has
-	seal   uint64    // nothing stamped later is written; 0: no seal
 	happen *happened // for the owner, once the bit is released; nil: nothing
-	timer  *timer    // made on first use; its fields are guarded by timers.mu
+	rare   *rare     // made on first use, and kept
+}
+
+// rare is what most subscribers have none of most of the time. It is guarded by the write bit, but for what is said.
+type rare struct {
+	feed  Feed   // immutable; nil for a connection
+	many  *many  // beyond manySubs subscriptions, else nil
+	seal  uint64 // nothing stamped later is written; 0: no seal
+	timer timer  // of visitAt; its fields are guarded by timers.mu
 }
 
 // many is what a look at a subscriber of very many topics needs. It is guarded by the write bit.
@@ -111,7 +115,7 @@ func (e *Engine) NewSubscriber(c Conn, o Owner) *Subscriber {
 // NewFeed returns a subscriber that puts values into f.
 func (e *Engine) NewFeed(f Feed, o Owner) *Subscriber {
 	s := e.NewSubscriber(nil, o)
-	s.feed = f
+	s.rarely().feed = f
 	return s
 }
 
@@ -190,8 +194,8 @@ func (s *Subscriber) Seal() {
 		mb.Wake() // who waits for room finds shut
 	}
 	s.lock()
-	if s.seal == 0 {
-		s.seal = s.e.clock.Load()
+	if r := s.rarely(); r.seal == 0 {
+		r.seal = s.e.clock.Load()
 	}
 	s.release(nil)
 }
@@ -228,15 +232,18 @@ func (s *Subscriber) Detach() {
 	s.shut.Store(true)
 	s.lock()
 	s.stop(causeLeft)
-	subs, timer := s.subs, s.timer
-	s.subs, s.many = nil, nil
+	subs, rare := s.subs, s.rare
+	s.subs = nil
+	if rare != nil {
+		rare.many = nil
+	}
 	s.release(nil)
 	for _, m := range subs {
 		m.topic.remove(m)
 	}
-	if timer != nil {
+	if rare != nil {
 		s.e.timers.mu.Lock()
-		s.e.dropTimerLocked(timer)
+		s.e.dropTimerLocked(&rare.timer)
 		s.e.timers.mu.Unlock()
 	}
 }
@@ -264,10 +271,34 @@ func (s *Subscriber) Member(t *Topic) *Member {
 	return m
 }
 
+// seal returns the last stamp that is written, 0 when there is no seal. Callers own the write bit.
+func (s *Subscriber) seal() uint64 {
+	if s.rare == nil {
+		return 0
+	}
+	return s.rare.seal
+}
+
+// many is nil up to manySubs subscriptions. Callers own the write bit.
+func (s *Subscriber) many() *many {
+	if s.rare == nil {
+		return nil
+	}
+	return s.rare.many
+}
+
+// rarely returns rare, which it makes. Callers own the write bit.
+func (s *Subscriber) rarely() *rare {
+	if s.rare == nil {
+		s.rare = &rare{timer: timer{index: -1, sub: s}}
+	}
+	return s.rare
+}
+
 // memberOf returns the subscription to t. Callers own the write bit.
 func (s *Subscriber) memberOf(t *Topic) *Member {
-	if s.many != nil {
-		return s.many.topics[t]
+	if w := s.many(); w != nil {
+		return w.topics[t]
 	}
 	for _, m := range s.subs {
 		if m.topic == t {
@@ -323,15 +354,13 @@ func (s *Subscriber) breakOff(err error) {
 // visitAt has the subscriber visited at the given time (unix nanoseconds), or earlier if that was asked for before.
 // Callers own the write bit.
 func (s *Subscriber) visitAt(at int64) {
-	if s.timer == nil {
-		s.timer = &timer{index: -1, sub: s}
-	}
+	t := &s.rarely().timer
 	ts := &s.e.timers
 	ts.mu.Lock()
-	if s.timer.index < 0 || at < s.timer.at {
-		s.e.dropTimerLocked(s.timer)
-		s.timer.at = at
-		s.e.addTimerLocked(s.timer)
+	if t.index < 0 || at < t.at {
+		s.e.dropTimerLocked(t)
+		t.at = at
+		s.e.addTimerLocked(t)
 	}
 	ts.mu.Unlock()
 }
@@ -340,7 +369,7 @@ func (s *Subscriber) visitAt(at int64) {
 // a pass due or under way, which are all topics with values not offered yet, and the late ones. A look because of the
 // again mark is full. Callers own the write bit and have read the clock.
 func (s *Subscriber) lookAt(full bool) []*Member {
-	w := s.many
+	w := s.many()
 	if w == nil || full {
 		return s.subs
 	}
@@ -366,20 +395,20 @@ func (s *Subscriber) lookAt(full bool) []*Member {
 
 // markLate notes that m may have something pending although its topic is quiet. Callers own the write bit.
 func (s *Subscriber) markLate(m *Member) {
-	if s.many != nil && !m.late {
+	if w := s.many(); w != nil && !m.late {
 		m.late = true
-		s.many.late = append(s.many.late, m)
+		w.late = append(w.late, m)
 	}
 }
 
 // forgetLate drops those that have nothing pending and claim nothing. Callers own the write bit.
 func (s *Subscriber) forgetLate() {
-	w := s.many
+	w := s.many()
 	if w == nil || len(w.late) == 0 {
 		return
 	}
 	w.late = slices.DeleteFunc(w.late, func(m *Member) bool {
-		m.late = !m.gone && (m.lagging.Load() || m.begunCount.Load() > 0 || m.owes())
+		m.late = !m.gone && (m.lagging.Load() || m.begun.Load() != nil || m.owes())
 		return !m.late
 	})
 }

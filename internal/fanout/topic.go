@@ -320,7 +320,7 @@ func (t *Topic) addLag(m *Member) {
 
 func (t *Topic) addLagLocked(m *Member) {
 	if !m.lagging.Load() && m.cursor.Load() != ended {
-		m.lagAt = len(t.lag)
+		m.lagAt = int32(len(t.lag))
 		t.lag = append(t.lag, m)
 		m.lagging.Store(true)
 	}
@@ -333,7 +333,7 @@ func (t *Topic) addLagLocked(m *Member) {
 func (t *Topic) dropLag(m *Member) {
 	t.lagMu.Lock()
 	cursor := m.cursor.Load()
-	if m.lagging.Load() && cursor >= t.log.Head() && (m.begunCount.Load() == 0 || cursor == ended) {
+	if m.lagging.Load() && cursor >= t.log.Head() && (m.begun.Load() == nil || cursor == ended) {
 		last := len(t.lag) - 1
 		moved := t.lag[last]
 		t.lag[m.lagAt] = moved

@@ -24,6 +24,7 @@ type visitor struct {
 	picks   []pick
 	buf     []byte
 	now     int64 // of this look; 0: not read yet
+	behind  int64 // begun.behind of the frame that this look has settled; 0: none
 	full    bool  // the look under way is at all cursors
 }
 
@@ -37,8 +38,9 @@ func (v *visitor) time() int64 {
 // look writes whatever can be written and applies the policies to the rest. The caller owns the write bit and has
 // cleared again before. A frame begun goes to *next, or to a goroutine of its own when next is nil.
 func (v *visitor) look(s *Subscriber, next **begun, full bool) {
-	v.now, v.full = 0, full
+	v.now, v.behind, v.full = 0, 0, full
 	if b := s.begun; b != nil && b.done.Load() {
+		v.behind = b.behind
 		s.settle(b)
 	}
 	for s.begun == nil && s.state != silent {
@@ -50,13 +52,14 @@ func (v *visitor) look(s *Subscriber, next **begun, full bool) {
 			break
 		}
 	}
-	switch {
-	case s.begun == nil:
-		s.behind = 0
-	case s.behind == 0:
-		s.behind = v.time()
-	}
 	if b := s.begun; b != nil {
+		switch {
+		case b.behind != 0:
+		case v.behind != 0:
+			b.behind = v.behind
+		default:
+			b.behind = v.time()
+		}
 		// The socket belongs to the drain goroutine. Only the policies go on.
 		if s.state == flowing {
 			v.overflow(s)
@@ -74,7 +77,7 @@ func (v *visitor) look(s *Subscriber, next **begun, full bool) {
 	if mb := s.mail.Load(); s.state != flowing && mb != nil && mb.Len() > 0 {
 		s.closeMail(causeLeft) // its first message came from a sender that had not seen the end
 	}
-	if s.seal != 0 && s.state != flowing && s.once(toldFlushed) {
+	if s.seal() != 0 && s.state != flowing && s.once(toldFlushed) {
 		s.happen.flushed = true // nothing more will come
 	}
 	s.forgetLate()
@@ -134,10 +137,10 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 		}
 	}
 	if len(v.sources) == 0 {
-		if (s.seal != 0 || s.last && s.caughtUp()) && s.once(toldFlushed) {
+		if (s.seal() != 0 || s.last && s.caughtUp()) && s.once(toldFlushed) {
 			s.happen.flushed = true
 		}
-		return later && s.seal == 0
+		return later && s.seal() == 0
 	}
 	v.choose(s, bound)
 	if s.filterFailed() {
@@ -154,10 +157,11 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 // bound returns the last stamp that a look may write: what the clock reads, or the seal if that is earlier. Callers own
 // the write bit.
 func (s *Subscriber) bound() uint64 {
-	if now := s.e.clock.Load(); s.seal == 0 || now < s.seal {
-		return now
+	now := s.e.clock.Load()
+	if seal := s.seal(); seal != 0 {
+		return min(now, seal)
 	}
-	return s.seal
+	return now
 }
 
 // filterFailed ends the data if a filter has panicked.
@@ -175,7 +179,7 @@ func (s *Subscriber) settle(b *begun) {
 	s.begun = nil
 	m := b.member
 	if m != nil {
-		m.begin(0, 0)
+		m.begun.Store(nil)
 	}
 	switch {
 	case b.err == nil && m != nil:

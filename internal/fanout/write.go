@@ -7,9 +7,10 @@ func (v *visitor) write(s *Subscriber) (int, error) {
 	if len(v.picks) == 0 {
 		return 0, nil
 	}
-	if s.feed != nil {
+	if s.conn == nil {
+		feed := s.rare.feed
 		for i := range v.picks {
-			if !s.feed.TryPut(v.picks[i].entry) {
+			if !feed.TryPut(v.picks[i].entry) {
 				return i, nil
 			}
 		}
@@ -31,7 +32,7 @@ func (v *visitor) write(s *Subscriber) (int, error) {
 func (v *visitor) pack() {
 	for i := 0; i < len(v.picks); {
 		m := v.sources[v.picks[i].src].m
-		if m == nil || !m.rule.Pack || v.picks[i].entry.Frame.Op() != wire.OpText {
+		if m == nil || !m.rule().Pack || v.picks[i].entry.Frame.Op() != wire.OpText {
 			i++
 			continue
 		}
@@ -43,7 +44,7 @@ func (v *visitor) pack() {
 			var text []byte
 			for k := i; k < j; k++ {
 				if k > i {
-					text = append(text, m.rule.Sep...)
+					text = append(text, m.rule().Sep...)
 				}
 				text = append(text, v.picks[k].entry.Frame.Payload()...)
 				v.picks[k].frame = nil
@@ -59,11 +60,11 @@ func (v *visitor) pack() {
 func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 	for i := 0; i < len(v.picks); {
 		j := i // picks[i:j+1] share a frame
-		for v.picks[j].frame == nil && s.feed == nil {
+		for v.picks[j].frame == nil && s.conn != nil {
 			j++
 		}
 		size := len(v.picks[j].frame)
-		if s.feed != nil {
+		if s.conn == nil {
 			size = 1
 		}
 		src := &v.sources[v.picks[j].src]
@@ -79,11 +80,11 @@ func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 			for k := i; k <= j; k++ {
 				b.size += int64(v.picks[k].entry.Size)
 			}
-			if s.feed == nil {
+			if s.conn != nil {
 				b.rest = v.picks[j].frame[n:]
 			}
 			if src.m != nil {
-				src.m.begin(b.count, b.size)
+				src.m.begun.Store(b)
 			}
 			s.begun = b
 			if src.m == nil {
@@ -114,7 +115,7 @@ func (v *visitor) commit(s *Subscriber, n int) (moved bool) {
 		}
 		if src.commit > 0 {
 			moved = true
-			if m.rule.paced() {
+			if m.rule().paced() {
 				v.spend(m, src)
 			}
 			if src.held {
