@@ -12,6 +12,7 @@ var ErrUnexpectedMessage = errors.New("wshub: unexpected message")
 // range over Messages calls it first and waits for its context, which otherwise would wait up to 5 s for messages to be
 // taken. It does not wait and may be called more than once.
 func (s *Session) CloseRead() {
+	s.mute.Store(true)
 	if !s.mark(sendOnly) {
 		return
 	}
@@ -48,8 +49,4 @@ func (s *Session) unexpected() {
 }
 
 // onlySends reports whether CloseRead was called.
-func (s *Session) onlySends() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stage&sendOnly != 0
-}
+func (s *Session) onlySends() bool { return s.mute.Load() }

@@ -51,13 +51,14 @@ func newInbound(given Policy) (inbound, error) {
 type reader struct {
 	s     *Session
 	rule  *inbound
-	last  []put // the last rule.n messages put into Messages, a ring
-	count int   // messages ever put there
+	ch    chan Message // Messages, once something was put there
+	last  []put        // the messages put into Messages since it was empty, at most the last rule.n: a ring
+	count int          // how many that were
 }
 
 // put is a message in Messages, or that was.
 type put struct {
-	at   time.Time // when it came in
+	at   time.Duration // when it came in, since the session was accepted
 	size int
 }
 
@@ -76,46 +77,58 @@ func (s *Session) leaveOff(err error) {
 }
 
 // receive reads until the session closes or reading fails. A nil error means that a close was decided elsewhere.
+//
+// Between two messages it waits in ReadMessage, and no deeper than a goroutine's first 2 KiB of stack: what works on a
+// message is in functions of its own, whose frames are gone then.
 func (s *Session) receive() error {
 	r := reader{s: s, rule: &s.hub.inbound}
 	for {
-		m, ok, err := s.next()
-		if !ok {
+		op, data, err := s.conn.ReadMessage()
+		if err != nil {
 			return err
 		}
-		if !r.deliver(m) {
+		switch s.arrived(len(data)) {
+		case comesIn:
+			if !r.receive(op, data) {
+				return nil
+			}
+		case comesLast:
 			return nil
 		}
 	}
 }
 
-// next reads the next message that the rate lets in. ok is false when the session closes or reading fails; a nil error
-// then means that a close was decided elsewhere. Only who has the role of reading calls it.
-func (s *Session) next() (m Message, ok bool, err error) {
-	for {
-		op, data, err := s.conn.ReadMessage()
-		if err != nil {
-			return Message{}, false, err
-		}
-		s.hub.counts.received.Add(1)
-		s.hub.counts.receivedBytes.Add(uint64(len(data)))
-		if s.onlySends() {
-			s.lose()
-			s.unexpected()
-			return Message{}, false, nil
-		}
-		if s.within(len(data)) {
-			return received(op, data), true, nil
-		}
-		if s.ended() {
-			return Message{}, false, nil
-		}
+// entry is what becomes of a message that was read.
+type entry int
+
+const (
+	comesIn   entry = iota // it is for the handler
+	comesNot               // the rate does not let it in
+	comesLast              // nor that: the session closes
+)
+
+// arrived counts a message of n bytes and applies the rate to it. Only who has the role of reading calls it.
+//
+//go:noinline
+func (s *Session) arrived(n int) entry {
+	s.hub.counts.received.Add(1)
+	s.hub.counts.receivedBytes.Add(uint64(n))
+	switch {
+	case s.onlySends():
+		s.lose()
+		s.unexpected()
+		return comesLast
+	case s.within(n):
+		return comesIn
+	case s.ended():
+		return comesLast
 	}
+	return comesNot
 }
 
 // received makes a message of what was read; the bytes are the receiver's.
-func received(op wire.Opcode, data []byte) Message {
-	m := Message{Kind: KindBinary, Data: data, Time: time.Now()}
+func (s *Session) received(op wire.Opcode, data []byte) Message {
+	m := Message{Kind: KindBinary, Data: data, Time: s.conn.Complete()}
 	if op == wire.OpText {
 		m.Kind = KindText
 	}
@@ -218,9 +231,20 @@ func (s *Session) delay(now time.Time, n int) bool {
 	return false
 }
 
+// receive delivers what was read. false: the session closes.
+//
+//go:noinline
+func (r *reader) receive(op wire.Opcode, data []byte) bool {
+	m := r.s.received(op, data)
+	return r.deliver(&m)
+}
+
 // deliver puts m into Messages as the policy says. false: the session closes.
-func (r *reader) deliver(m Message) bool {
-	ch, _ := r.s.inbox()
+func (r *reader) deliver(m *Message) bool {
+	if r.ch == nil {
+		r.ch, _ = r.s.inbox()
+	}
+	ch := r.ch
 	for !r.s.ended() {
 		if r.s.onlySends() {
 			r.s.lose()
@@ -229,7 +253,7 @@ func (r *reader) deliver(m Message) bool {
 		}
 		if r.fits(ch, m) {
 			select {
-			case ch <- m:
+			case ch <- *m:
 				return r.delivered(m)
 			default:
 			}
@@ -253,10 +277,10 @@ func (r *reader) deliver(m Message) bool {
 }
 
 // hold pauses until there is room for m, and gives the client up when that takes too long.
-func (r *reader) hold(ch chan Message, m Message) bool {
+func (r *reader) hold(ch chan Message, m *Message) bool {
 	patience := r.rule.wait
 	if r.rule.overflow == overflowEvict {
-		patience -= time.Since(r.oldest(ch))
+		patience -= r.longest(ch)
 	}
 	if r.pause(ch, m, max(patience, 0)) {
 		return r.delivered(m)
@@ -267,7 +291,7 @@ func (r *reader) hold(ch chan Message, m Message) bool {
 
 // delivered notes that m is in Messages. CloseRead marks before it empties Messages, and this looks after m was put
 // there: one of the two finds m, unless somebody took it before. false: the session closes.
-func (r *reader) delivered(m Message) bool {
+func (r *reader) delivered(m *Message) bool {
 	r.note(m)
 	if !r.s.onlySends() {
 		return true
@@ -279,7 +303,7 @@ func (r *reader) delivered(m Message) bool {
 }
 
 // pause stops reading until ch has taken m (true), d is over, or the session closes.
-func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
+func (r *reader) pause(ch chan Message, m *Message, d time.Duration) bool {
 	wake, st := r.s.waker()
 	var over <-chan time.Time
 	if d < forever {
@@ -295,7 +319,7 @@ func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 			out, look = nil, time.After(nap)
 		}
 		select {
-		case out <- m:
+		case out <- *m:
 			return true
 		case <-look:
 		case <-wake:
@@ -308,8 +332,8 @@ func (r *reader) pause(ch chan Message, m Message, d time.Duration) bool {
 }
 
 // fits reports whether the bytes that wait leave room for m.
-func (r *reader) fits(ch chan Message, m Message) bool {
-	waiting := min(len(ch), len(r.last))
+func (r *reader) fits(ch chan Message, m *Message) bool {
+	waiting := r.waiting(ch)
 	if waiting == 0 {
 		return true
 	}
@@ -320,9 +344,18 @@ func (r *reader) fits(ch chan Message, m Message) bool {
 	return total <= r.rule.bytes
 }
 
-// note remembers m as the newest message in Messages.
-func (r *reader) note(m Message) {
-	p := put{m.Time, len(m.Data)}
+// waiting returns how many of the last messages nobody has taken. It forgets those before when there are none.
+func (r *reader) waiting(ch chan Message) int {
+	n := min(len(ch), len(r.last))
+	if n == 0 {
+		r.last, r.count = r.last[:0], 0
+	}
+	return n
+}
+
+// note remembers m as the newest in Messages.
+func (r *reader) note(m *Message) {
+	p := put{m.Time.Sub(r.s.connected), len(m.Data)}
 	if len(r.last) < r.rule.n {
 		r.last = append(r.last, p)
 	} else {
@@ -331,13 +364,13 @@ func (r *reader) note(m Message) {
 	r.count++
 }
 
-// oldest returns when the oldest message that waits came in.
-func (r *reader) oldest(ch chan Message) time.Time {
-	waiting := min(len(ch), len(r.last))
+// longest returns for how long the oldest message has waited.
+func (r *reader) longest(ch chan Message) time.Duration {
+	waiting := r.waiting(ch)
 	if waiting == 0 {
-		return time.Now()
+		return 0
 	}
-	return r.last[(r.count-waiting)%len(r.last)].at
+	return time.Since(r.s.connected) - r.last[(r.count-waiting)%len(r.last)].at
 }
 
 // dropped counts messages that the policy skipped.

@@ -178,9 +178,9 @@ func TestDeliveredAfterCloseRead(t *testing.T) {
 		s := only(t, h)
 		s.CloseRead()
 		ch, _ := s.inbox()
-		r := reader{s: s, rule: &h.inbound}
-		ch <- Text("late")
-		if r.delivered(Text("late")) || !errors.Is(s.Err(), ErrUnexpectedMessage) || len(ch) != 0 {
+		r, m := reader{s: s, rule: &h.inbound}, Text("late")
+		ch <- m
+		if r.delivered(&m) || !errors.Is(s.Err(), ErrUnexpectedMessage) || len(ch) != 0 {
 			t.Errorf("Err is %v, %d wait", s.Err(), len(ch))
 		}
 	})

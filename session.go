@@ -32,6 +32,8 @@ type Session struct {
 	reading reading
 	// shut is set once a close was decided, after the verdict. Nobody joins or sends once it is sealed or stopped too.
 	shut atomic.Bool
+	// mute is set once CloseRead was called, before the stage says so.
+	mute atomic.Bool
 	// pinged is when the keep-alive sweep last asked for life. The sweep's own.
 	pinged time.Time
 	// userAt is the place in the user index, guarded by its shard.

@@ -10,18 +10,15 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
 )
 
-// Sizes of the library's buffers. It reads headers through the first, and payloads past it; what it writes is dropped.
-const (
-	libReadBuffer  = 1 << 10
-	libWriteBuffer = 16
-)
+// libBuffer is the size of the library's buffers, the least that bufio has: what it reads is buffered already, and what it
+// writes is dropped.
+const libBuffer = 16
 
 // Headers as net/http keeps them. It makes a string of any other spelling, at each use.
 const (
@@ -29,11 +26,22 @@ const (
 	headerProtocol   = "Sec-Websocket-Protocol"
 )
 
-// library is the WebSocket library's connection. No other file knows it.
-type library struct{ conn *websocket.Conn }
+// library is the WebSocket library's connection, which reads what is more than a whole frame; nil until there is such a
+// thing. No other file knows it. It belongs to the goroutine in ReadMessage.
+type library struct {
+	conn *websocket.Conn
+	br   *bufio.Reader // what it reads through
+}
 
 // closeNow frees what the library holds. Without it a finalizer in a cycle keeps about 20 KB for good.
-func (l library) closeNow() { l.conn.CloseNow() }
+func (l library) closeNow() {
+	if l.conn != nil {
+		l.conn.CloseNow()
+	}
+}
+
+// ahead reports whether the library has read into the frame that comes next.
+func (l library) ahead() bool { return l.br != nil && l.br.Buffered() > 0 }
 
 // Accept upgrades the request. The caller has checked the origin: this does not. w is any ResponseWriter whose Hijacker
 // net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer, at most for the
@@ -45,8 +53,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 		http.Error(w, http.StatusText(http.StatusNotImplemented), http.StatusNotImplemented)
 		return nil, errors.New("wire: the response writer cannot be hijacked")
 	}
-	c := &Conn{opts: o}
-	c.opts.Subprotocols = nil
+	c := &Conn{messageTimeout: o.MessageTimeout, threshold: o.CompressThreshold, holdClose: o.HoldClose}
 	c.lastSeen.Store(time.Now().UnixNano())
 
 	// The library would answer with the client's spelling of a subprotocol, so it is not told any: it takes over what it
@@ -57,7 +64,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 	if c.subprotocol = selectSubprotocol(r, o.Subprotocols); c.subprotocol != "" {
 		h.Set(headerProtocol, c.subprotocol)
 	}
-	up := &upgrade{ResponseWriter: w, conn: c}
+	up := &upgrade{ResponseWriter: w, conn: c, timeout: o.WriteTimeout}
 	lib, err := websocket.Accept(up, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true,
 		CompressionMode:    compressionMode(o.Compress),
@@ -69,11 +76,10 @@ func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
 		}
 		return nil, fmt.Errorf("wire: %w", err)
 	}
-	lib.SetReadLimit(o.ReadLimit)
-	c.lib = library{lib}
+	lib.CloseNow() // it has done the handshake; most connections never need it again, see attach
 	c.compressed = strings.HasPrefix(h.Get(headerExtensions), "permessage-deflate")
 	c.scan.limit, c.scan.compress = o.ReadLimit, c.compressed
-	c.out = newOutlet(c.raw, o, c.setBroken)
+	c.out, c.in = newSides(c.raw, o, c.setBroken)
 	return c, nil
 }
 
@@ -112,10 +118,11 @@ func canHijack(w http.ResponseWriter) bool {
 	}
 }
 
-// upgrade is the ResponseWriter the library sees. Its Hijack keeps the connection and hands out the transport.
+// upgrade is the ResponseWriter the library sees. Its Hijack keeps the connection and hands out nothing.
 type upgrade struct {
 	http.ResponseWriter
-	conn *Conn
+	conn    *Conn
+	timeout time.Duration
 }
 
 // WriteHeader drops what belongs to an upgrade when there is none.
@@ -134,13 +141,12 @@ func (u *upgrade) WriteHeaderNow() {
 }
 
 // Hijack takes the connection over. Bytes that net/http has read already (clients may send with their request) are
-// the first that the transport reads.
+// the first that are read.
 func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	rc := http.NewResponseController(u.ResponseWriter)
-	timeout := u.conn.opts.WriteTimeout
-	if timeout > 0 {
+	if u.timeout > 0 {
 		// net/http writes the answer in here. Writers that know no deadlines have theirs below.
-		rc.SetWriteDeadline(time.Now().Add(timeout))
+		rc.SetWriteDeadline(time.Now().Add(u.timeout))
 	}
 	raw, brw, err := rc.Hijack()
 	if err != nil {
@@ -151,20 +157,76 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		b, _ := brw.Reader.Peek(n)
 		u.conn.early = slices.Clone(b)
 	}
-	if timeout > 0 {
-		raw.SetWriteDeadline(time.Now().Add(timeout))
+	if u.timeout > 0 {
+		raw.SetWriteDeadline(time.Now().Add(u.timeout))
 		defer raw.SetWriteDeadline(time.Time{})
 	}
 	if err := brw.Writer.Flush(); err != nil {
 		socket(raw).Close() // as CloseNow
 		return nil, nil, err
 	}
-	t := (*transport)(u.conn)
-	return t, bufio.NewReadWriter(bufio.NewReaderSize(t, libReadBuffer), bufio.NewWriterSize(t, libWriteBuffer)), nil
+	return nothing{}, brw, nil
+}
+
+// nothing is the connection of a library that has done its handshake.
+type nothing struct{ net.Conn }
+
+func (nothing) Close() error { return nil }
+
+// attach has the library read from here on. It knows no other way than a handshake, so it gets one that nobody sees. A
+// connection of its own for each of ours from the start cost 1.7 KB, of 5 KB that an idle one had in the heap.
+func (c *Conn) attach() error {
+	if c.lib.conn != nil {
+		return nil
+	}
+	r := &http.Request{Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{
+		"Connection":            {"Upgrade"},
+		"Upgrade":               {"websocket"},
+		"Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key":     {"AAAAAAAAAAAAAAAAAAAAAA=="},
+	}}
+	if c.compressed {
+		r.Header[headerExtensions] = []string{"permessage-deflate"}
+	}
+	a := &attachment{conn: c, header: http.Header{}}
+	lib, err := websocket.Accept(a, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true,
+		CompressionMode:    compressionMode(c.compressed),
+		OnPingReceived:     c.onPing,
+	})
+	if err != nil {
+		return fmt.Errorf("wire: %w", err)
+	}
+	lib.SetReadLimit(c.scan.limit)
+	c.lib = library{lib, a.br}
+	return nil
+}
+
+// attachment is the ResponseWriter of attach: its Hijack hands out the transport.
+type attachment struct {
+	conn   *Conn
+	header http.Header
+	br     *bufio.Reader
+}
+
+func (a *attachment) Header() http.Header         { return a.header }
+func (a *attachment) WriteHeader(int)             {}
+func (a *attachment) Write(p []byte) (int, error) { return len(p), nil }
+
+func (a *attachment) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	t := (*transport)(a.conn)
+	a.br = bufio.NewReaderSize(t, libBuffer)
+	return t, bufio.NewReadWriter(a.br, bufio.NewWriterSize(t, libBuffer)), nil
 }
 
 // onPing answers through the lane. Called by the library in ReadMessage; payload is its own buffer.
 func (c *Conn) onPing(_ context.Context, payload []byte) bool {
+	c.pinged(payload)
+	return false
+}
+
+// pinged queues the answer to a ping. Called in ReadMessage; payload is not kept.
+func (c *Conn) pinged(payload []byte) {
 	queued, flood := c.lane.putPong(payload)
 	if flood && c.fault == nil {
 		c.fault = &ProtocolError{Code: codePolicy, Reason: "too many pings and no answer read"}
@@ -172,7 +234,6 @@ func (c *Conn) onPing(_ context.Context, payload []byte) bool {
 	if queued {
 		c.callWake()
 	}
-	return false
 }
 
 // ReadMessage waits for the next data message and returns it whole; data belongs to the caller, and text is valid UTF-8. One
@@ -182,10 +243,20 @@ func (c *Conn) onPing(_ context.Context, payload []byte) bool {
 // message or the message timeout; [ErrInterrupted]; net.ErrClosed after CloseNow; else the error of the network, io.EOF when
 // the peer has vanished between two frames. Messages that arrived before any of this are returned first, except after
 // Interrupt and CloseNow.
-func (c *Conn) ReadMessage() (Opcode, []byte, error) {
+func (c *Conn) ReadMessage() (op Opcode, data []byte, err error) {
 	c.state.Or(stReading)
 	c.readingSince.Store(time.Now().UnixNano())
-	op, data, err := c.readMessage()
+	err = c.begin()
+	for more := true; more && err == nil; {
+		if op, data, more, err = c.readWhole(); more {
+			// Here, and not in what works on the bytes: in it an idle connection waits, with a small stack.
+			_, err = c.more(nil)
+		}
+	}
+	if err == errNotWhole {
+		op, data, err = c.readLibrary()
+	}
+	c.ended = err
 	c.readingSince.Store(0)
 	if c.state.And(^uint32(stReading))&stClosed != 0 {
 		c.lib.closeNow() // CloseNow has left it to us
@@ -193,22 +264,25 @@ func (c *Conn) ReadMessage() (Opcode, []byte, error) {
 	return op, data, err
 }
 
-func (c *Conn) readMessage() (Opcode, []byte, error) {
+// begin says why nothing can be read any more, or continues the time of a message that has begun to arrive with the one
+// before it: what its receiver took does not count.
+func (c *Conn) begin() error {
 	if c.ended != nil {
-		return 0, nil, c.ended
+		return c.ended
 	}
-	switch state := c.state.Load(); {
-	case state&stClosed != 0:
-		c.ended = net.ErrClosed
-	case state&stInterrupted != 0:
-		c.ended = ErrInterrupted
-	}
-	if c.ended != nil {
-		return 0, nil, c.ended
+	if err := c.halted(); err != nil {
+		return err
 	}
 	if c.armed {
-		// A message has begun to arrive with the one before it. The time its receiver took does not count.
 		c.arm()
+	}
+	return nil
+}
+
+// readLibrary reads a message through the library.
+func (c *Conn) readLibrary() (Opcode, []byte, error) {
+	if err := c.attach(); err != nil {
+		return 0, nil, err
 	}
 	// Not a context that can be cancelled: the library would allocate for each frame.
 	typ, r, err := c.lib.conn.Reader(context.Background())
@@ -221,14 +295,24 @@ func (c *Conn) readMessage() (Opcode, []byte, error) {
 		err = c.cause
 	}
 	if err != nil {
-		c.ended = c.reason(err)
-		return 0, nil, c.ended
+		return 0, nil, c.reason(err)
 	}
 	op := OpBinary
 	if typ == websocket.MessageText {
 		op = OpText
 	}
 	return op, data, nil
+}
+
+// halted returns why no message may be returned any more, not even one that is there; nil: none.
+func (c *Conn) halted() error {
+	switch state := c.state.Load(); {
+	case state&stClosed != 0:
+		return net.ErrClosed
+	case state&stInterrupted != 0:
+		return ErrInterrupted
+	}
+	return nil
 }
 
 // reason translates an error of the library.
@@ -239,7 +323,7 @@ func (c *Conn) reason(err error) error {
 	case c.state.Load()&stClosed != 0:
 		return net.ErrClosed
 	case err == errNotUTF8:
-		return c.violated(&ProtocolError{Code: codeNotUTF8, Reason: "text is not UTF-8"})
+		return c.violated(notUTF8())
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return c.violated(&ProtocolError{Code: codeTooBig, Reason: "message over the limit"})
 	case errors.Is(err, net.ErrClosed):
@@ -252,14 +336,12 @@ func (c *Conn) reason(err error) error {
 	return c.violated(&ProtocolError{Code: codeNotUTF8, Reason: "message cannot be inflated", Err: err})
 }
 
-var messageBufs = sync.Pool{New: func() any { return new([4096]byte) }}
-
 // readAll reads a message. Short ones, nearly all, cost one allocation of their own length; io.ReadAll makes 512 bytes
 // for each and grows from there. Nothing is made for a length that was only announced. Text is refused with errNotUTF8
 // by the first fragment, or the first few KiB of a long one, after which it cannot become valid any more.
 func readAll(r io.Reader, text bool) ([]byte, error) {
-	buf := messageBufs.Get().(*[4096]byte)
-	defer messageBufs.Put(buf)
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
 	n, valid := 0, 0
 	for n < len(buf) {
 		k, err := r.Read(buf[n:])

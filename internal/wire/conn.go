@@ -27,18 +27,25 @@ const (
 type Conn struct {
 	// Immutable after Accept, wake after SetWake.
 	raw         net.Conn // the hijacked connection; only the outlet writes to it
-	lib         library
 	out         outlet
-	opts        Options
+	in          inlet  // nil: reading needs a buffer to wait with
 	wake        func() // may be nil
 	subprotocol string
-	compressed  bool
+
+	messageTimeout time.Duration // as the options of these names
+	threshold      int
+	holdClose      bool
+	compressed     bool
 
 	// Read state, owned by the goroutine in ReadMessage, later by the one in AwaitClose.
 	early    []byte // read by net/http before the hijack, not yet scanned
+	buf      []byte // of buffers; on a connection without an inlet its own; nil while nothing waits in it
+	at, end  int32  // buf[at:end] was read and scanned, and is not taken yet
+	lib      library
 	scan     scanner
-	armed    bool // the read deadline is that of a message
+	seen     time.Time // as lastSeen, with the monotonic clock
 	deadline time.Time
+	armed    bool           // deadline is that of a message, and the read deadline
 	fault    *ProtocolError // ends reading at the next Read: a flood of pings
 	cause    error          // why the transport has stopped; set once
 	ended    error          // what ReadMessage returned last, for good
@@ -158,6 +165,9 @@ func (c *Conn) CloseNow() error {
 	return err
 }
 
+// Complete returns when the message that ReadMessage has returned last was complete. Who calls ReadMessage calls it.
+func (c *Conn) Complete() time.Time { return c.seen }
+
 // Idle returns for how long the peer has shown no life while somebody was reading: the time since the last whole message
 // or control frame, or since the ReadMessage under way began when that is later. It is 0 while nobody reads.
 func (c *Conn) Idle(now time.Time) time.Duration {
@@ -172,7 +182,7 @@ func (c *Conn) Idle(now time.Time) time.Duration {
 func (c *Conn) Compressed() bool { return c.compressed }
 
 // CompressThreshold returns the option of this name.
-func (c *Conn) CompressThreshold() int { return c.opts.CompressThreshold }
+func (c *Conn) CompressThreshold() int { return c.threshold }
 
 // Subprotocol returns the negotiated subprotocol, or "".
 func (c *Conn) Subprotocol() string { return c.subprotocol }

@@ -16,9 +16,8 @@ type lane struct {
 	bits atomic.Uint32
 
 	mu         sync.Mutex // guards the rest; a leaf, nothing is called under it
-	pong       []byte     // payload of the newest ping, while lanePong is set
+	bytes      []byte     // the close frame while laneClose is set, or the payload of the newest ping while lanePong is
 	unanswered int        // pings since a pong was last taken
-	closing    []byte     // the close frame, while laneClose is set
 }
 
 // Bits of lane.bits.
@@ -37,7 +36,7 @@ func (l *lane) putPong(payload []byte) (queued, flood bool) {
 	if bits&laneClosed != 0 {
 		return false, false
 	}
-	l.pong = append(l.pong[:0], payload...)
+	l.bytes = append(l.bytes[:0], payload...)
 	l.unanswered++
 	l.bits.Store(bits | lanePong)
 	return true, l.unanswered > maxUnanswered
@@ -65,7 +64,7 @@ func (l *lane) putClose(code int, reason string) (queued bool) {
 	if l.bits.Load()&laneClosed != 0 {
 		return false
 	}
-	l.closing, l.pong = frame, nil
+	l.bytes = frame
 	l.bits.Store(laneClosed | laneClose)
 	return true
 }
@@ -76,15 +75,15 @@ func (l *lane) take(dst []byte) (frames []byte, last bool) {
 	defer l.mu.Unlock()
 	bits := l.bits.Load()
 	if bits&laneClose != 0 {
-		dst = append(dst, l.closing...)
-		l.closing = nil
+		dst = append(dst, l.bytes...)
+		l.bytes = nil
 		l.bits.Store(laneClosed)
 		return dst, true
 	}
 	if bits&lanePong != 0 {
-		dst = AppendFrame(dst, OpPong, l.pong)
+		dst = AppendFrame(dst, OpPong, l.bytes)
 		// Most connections never see a ping: its few bytes are not kept.
-		l.pong, l.unanswered = nil, 0
+		l.bytes, l.unanswered = nil, 0
 	}
 	if bits&lanePing != 0 {
 		dst = AppendFrame(dst, OpPing, nil)

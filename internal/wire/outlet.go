@@ -25,16 +25,16 @@ type tryWriter interface {
 	TryWrite([]byte) (int, error)
 }
 
-// newOutlet picks the cheapest way to write conn without waiting.
-func newOutlet(conn net.Conn, o Options, broken func(error)) outlet {
+// newSides picks the cheapest ways to write conn without waiting, and to wait for it without a buffer, if there is one.
+func newSides(conn net.Conn, o Options, broken func(error)) (outlet, inlet) {
 	limitUnsent(conn, o.SendBuffer)
 	if w, ok := conn.(tryWriter); ok {
-		return directOutlet{w}
+		return directOutlet{w}, nil
 	}
-	if w := newRawOutlet(conn); w != nil {
-		return w
+	if s := newRawSocket(conn); s != nil {
+		return s, s
 	}
-	return &flusher{conn: conn, limit: o.SendBuffer, timeout: o.WriteTimeout, broken: broken}
+	return &flusher{conn: conn, limit: o.SendBuffer, timeout: o.WriteTimeout, broken: broken}, nil
 }
 
 // directOutlet writes to a conn that offers TryWrite.

@@ -4,5 +4,10 @@ package wire
 
 import "net"
 
-// newRawOutlet returns nil: sockets of this system cannot be written through their descriptor without waiting.
-func newRawOutlet(net.Conn) outlet { return nil }
+// rawSocket is what sockets of this system cannot be: read and written through their descriptor without waiting.
+type rawSocket struct {
+	outlet
+	inlet
+}
+
+func newRawSocket(net.Conn) *rawSocket { return nil }

@@ -3,28 +3,35 @@
 package wire
 
 import (
+	"io"
 	"net"
 	"os"
 	"syscall"
 	"time"
 )
 
-// A rawOutlet writes a TCP or unix socket through its descriptor, which the runtime keeps non-blocking. The closure
-// handed to RawConn is made once: a closure per call would be the only allocation of a write.
-type rawOutlet struct {
-	conn net.Conn
-	raw  syscall.RawConn
-	step func(fd uintptr) bool
+// A rawSocket reads and writes a TCP or unix socket through its descriptor, which the runtime keeps non-blocking. The
+// closures handed to RawConn are made once: a closure per call would be the only allocation of a write.
+type rawSocket struct {
+	conn   net.Conn
+	raw    syscall.RawConn
+	writes func(fd uintptr) bool
+	reads  func(fd uintptr) bool
 
-	// Arguments and results of step, written by the write owner around raw.Write.
+	// Arguments and results of writes, written by the write owner around raw.Write.
 	b   []byte
 	n   int
 	err error
+
+	// Those of reads, written by who reads around raw.Read.
+	into []byte
+	got  int
+	fail error
 }
 
-// newRawOutlet returns nil for a conn whose writes go through anything but its descriptor. Types that embed a TCP
+// newRawSocket returns nil for a conn whose writes go through anything but its descriptor. Types that embed a TCP
 // connection are among those: they may count or rewrite what passes.
-func newRawOutlet(conn net.Conn) outlet {
+func newRawSocket(conn net.Conn) *rawSocket {
 	var sc syscall.Conn
 	switch c := conn.(type) {
 	case *net.TCPConn:
@@ -38,17 +45,17 @@ func newRawOutlet(conn net.Conn) outlet {
 	if err != nil {
 		return nil
 	}
-	o := &rawOutlet{conn: conn, raw: raw}
-	o.step = o.write
+	o := &rawSocket{conn: conn, raw: raw}
+	o.writes, o.reads = o.writeOnce, o.readOnce
 	return o
 }
 
-func (o *rawOutlet) tryWrite(b []byte) (int, error) {
+func (o *rawSocket) tryWrite(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
 	o.b = b
-	err := o.raw.Write(o.step)
+	err := o.raw.Write(o.writes)
 	n := o.n
 	if err == nil {
 		err = o.err
@@ -57,8 +64,8 @@ func (o *rawOutlet) tryWrite(b []byte) (int, error) {
 	return n, err
 }
 
-// write is one non-blocking attempt. It always reports true, so that RawConn never waits for the socket.
-func (o *rawOutlet) write(fd uintptr) bool {
+// writeOnce is one non-blocking attempt. It always reports true, so that RawConn never waits for the socket.
+func (o *rawSocket) writeOnce(fd uintptr) bool {
 	for o.n < len(o.b) {
 		n, err := syscall.Write(int(fd), o.b[o.n:])
 		if n > 0 {
@@ -79,13 +86,52 @@ func (o *rawOutlet) write(fd uintptr) bool {
 	return true
 }
 
-func (o *rawOutlet) writeAll(b []byte, timeout time.Duration) (int, error) {
+func (o *rawSocket) writeAll(b []byte, timeout time.Duration) (int, error) {
 	return writeWithin(o.conn, b, timeout)
 }
 
-func (o *rawOutlet) finish(done func()) {
+func (o *rawSocket) finish(done func()) {
 	closeWrite(o.conn)
 	done()
 }
 
-func (*rawOutlet) abort() {}
+func (*rawSocket) abort() {}
+
+func (o *rawSocket) read(p []byte) (got []byte, n int, err error) {
+	o.into = p
+	err = o.raw.Read(o.reads)
+	got, n = o.into, o.got
+	if err == nil {
+		err = o.fail
+	}
+	o.into, o.got, o.fail = nil, 0, nil
+	return got, n, err
+}
+
+// readOnce is one attempt. It reports false when nothing is there: then RawConn waits, and the buffer goes back.
+func (o *rawSocket) readOnce(fd uintptr) bool {
+	var buf *buffer
+	p := o.into
+	if p == nil {
+		buf = buffers.Get().(*buffer)
+		p = buf[:]
+	}
+	for {
+		n, err := syscall.Read(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			if buf != nil {
+				buffers.Put(buf)
+			}
+			return false
+		case err != nil:
+			o.fail = os.NewSyscallError("read", err)
+		case n == 0:
+			o.fail = io.EOF
+		}
+		o.into, o.got = p, max(n, 0)
+		return true
+	}
+}

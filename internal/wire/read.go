@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -31,22 +30,21 @@ func (c *Conn) AwaitClose(timeout time.Duration) bool {
 	return c.scan.closed
 }
 
-var discardBufs = sync.Pool{New: func() any { return new([4096]byte) }}
-
-// discard reads until the peer's close frame was seen. Whatever the library had buffered was scanned before it got it.
+// discard reads until the peer's close frame was seen. Whatever is buffered was scanned before.
 func (c *Conn) discard(deadline time.Time) {
 	if c.scan.closed {
 		return
 	}
 	c.scan.lenient = true
-	buf := discardBufs.Get().(*[4096]byte)
-	defer discardBufs.Put(buf)
+	c.take(int(c.end - c.at))
+	buf := buffers.Get().(*buffer)
+	defer buffers.Put(buf)
 	for !c.scan.closed {
 		c.raw.SetReadDeadline(deadline)
 		if c.state.Load()&stClosed != 0 {
 			return
 		}
-		n, err := c.fill(buf[:])
+		n, err := c.readInto(buf[:])
 		c.scan.scan(buf[:n])
 		if c.scan.done > 0 {
 			c.lastSeen.Store(time.Now().UnixNano())
@@ -58,59 +56,27 @@ func (c *Conn) discard(deadline time.Time) {
 	}
 }
 
-// fill reads from what net/http had buffered, then from the socket.
-func (c *Conn) fill(p []byte) (int, error) {
-	if len(c.early) > 0 {
-		n := copy(p, c.early)
-		c.early = c.early[n:]
-		if len(c.early) == 0 {
-			c.early = nil
-		}
-		return n, nil
-	}
-	return c.raw.Read(p)
-}
-
 // A transport is what the library believes to be its connection.
 type transport Conn
 
-// Read reads for the library: whole headers, checked, up to the first violation or the end of the peer's close frame. After
-// that, or when reading was ended, it fails with the cause. Called by the goroutine in ReadMessage.
+// Read reads for the library, up to the first violation or the end of the peer's close frame. After that, or when reading
+// was ended, it fails with the cause. Called by the goroutine in ReadMessage.
 func (t *transport) Read(p []byte) (int, error) {
 	c := (*Conn)(t)
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for {
-		if err := c.stopped(); err != nil {
-			c.cause = err
+	if c.at == c.end {
+		if len(p) >= bufferSize {
+			return c.more(p) // the rest of a long message does not go through a buffer
+		}
+		if _, err := c.more(nil); err != nil {
 			return 0, err
-		}
-		n, err := c.fill(p)
-		if n > 0 {
-			if n = c.scanned(p[:n]); n > 0 {
-				return n, nil
-			}
-			continue // a violation: stopped tells it
-		}
-		if err == nil {
-			continue
-		}
-		if c.state.Load()&stEnded != 0 {
-			continue // reading was ended, and stopped tells why
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			c.cause = err
-			return 0, err
-		}
-		if !c.armed {
-			c.raw.SetReadDeadline(time.Time{})
-		} else if time.Now().Before(c.deadline) {
-			c.raw.SetReadDeadline(c.deadline)
-		} else {
-			c.fault = &ProtocolError{Code: codePolicy, Reason: "message took too long", Err: err}
 		}
 	}
+	n := copy(p, c.buf[c.at:c.end])
+	c.take(n)
+	return n, nil
 }
 
 // stopped returns why nothing more may be read, or nil.
@@ -144,7 +110,7 @@ func (c *Conn) stopped() error {
 // of that frame: in the middle of a compressed message it would give its inflater back to the pool while the inflater is
 // still reading.
 func (c *Conn) answered() error {
-	if !c.opts.HoldClose {
+	if !c.holdClose {
 		c.QueueClose(c.scan.code, c.scan.reason)
 	}
 	return &PeerClose{Code: c.scan.code, Reason: c.scan.reason}
@@ -152,7 +118,7 @@ func (c *Conn) answered() error {
 
 // violated queues the close frame that tells the peer what it did, unless the caller does.
 func (c *Conn) violated(v *ProtocolError) error {
-	if !c.opts.HoldClose {
+	if !c.holdClose {
 		c.QueueClose(v.Code, v.Reason)
 	}
 	return v
@@ -163,7 +129,8 @@ func (c *Conn) violated(v *ProtocolError) error {
 func (c *Conn) scanned(p []byte) int {
 	n := c.scan.scan(p)
 	if c.scan.done > 0 {
-		c.lastSeen.Store(time.Now().UnixNano())
+		c.seen = time.Now()
+		c.lastSeen.Store(c.seen.UnixNano())
 	}
 	if !c.scan.mid() {
 		if c.armed {
@@ -178,10 +145,10 @@ func (c *Conn) scanned(p []byte) int {
 
 // arm starts the time of the message under way.
 func (c *Conn) arm() {
-	if c.opts.MessageTimeout <= 0 {
+	if c.messageTimeout <= 0 {
 		return
 	}
-	c.armed, c.deadline = true, time.Now().Add(c.opts.MessageTimeout)
+	c.armed, c.deadline = true, time.Now().Add(c.messageTimeout)
 	c.raw.SetReadDeadline(c.deadline)
 }
 

@@ -113,3 +113,7 @@ func parseClose(p []byte) (code int, reason string, violation *ProtocolError) {
 	}
 	return code, string(p[2:]), nil
 }
+
+func notUTF8() *ProtocolError {
+	return &ProtocolError{Code: codeNotUTF8, Reason: "text is not UTF-8"}
+}

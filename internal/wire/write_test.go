@@ -234,10 +234,11 @@ func TestIdleConnHasNoGoroutine(t *testing.T) {
 }
 
 // Types that embed a connection may do something with what passes: their descriptor is not used.
-func TestWrappedConnKeepsItsWrite(t *testing.T) {
+func TestWrappedConnKeepsItsMethods(t *testing.T) {
 	type wrapped struct{ *net.TCPConn }
 	c, _ := connect(t, "tcp", Options{}, "", "")
-	if _, ok := newOutlet(wrapped{c.raw.(*net.TCPConn)}, Options{SendBuffer: 1 << 10}, nil).(*flusher); !ok {
+	out, in := newSides(wrapped{c.raw.(*net.TCPConn)}, Options{SendBuffer: 1 << 10}, nil)
+	if _, ok := out.(*flusher); !ok || in != nil {
 		t.Error("the descriptor of a wrapped connection is used")
 	}
 }
