@@ -220,8 +220,8 @@ func (e *Engine) work() {
 	e.visitors.Put(v)
 }
 
-// recycle takes a direct message's entry back. Its bytes are not reused.
+// recycle takes a direct message's entry back, with its bytes: they were written, and only the mailbox had it.
 func (e *Engine) recycle(x *queue.Entry) {
-	*x = queue.Entry{}
+	x.Reset()
 	e.entries.Put(x)
 }

@@ -35,6 +35,13 @@ type Entry struct {
 	Frame  wire.Frame // for sockets; the zero Frame when there are none
 }
 
+// Reset makes e an entry for another value. Its frame's bytes may be used again, so nobody may have kept any of them.
+func (e *Entry) Reset() {
+	e.Frame.Reset()
+	e.Offset, e.Stamp, e.Time, e.Cum, e.Slot, e.Size = 0, 0, 0, 0, 0, 0
+	e.Key, e.Value, e.Except, e.Only = nil, nil, nil, nil
+}
+
 // validKey reports whether key can be looked up again once it is in a map. It runs outside of all locks, since comparing an
 // uncomparable type panics.
 func validKey(key any) (ok bool) {

@@ -72,18 +72,32 @@ type Frame struct {
 	deflated []byte    // written inside once; nil: not smaller than buf
 }
 
-// Init makes f the frame of payload, which it copies: one allocation holds header and payload. It must be called at
-// most once, before f is shared.
+// Init makes f the frame of payload, which it copies: one allocation holds header and payload, or none after Reset. It
+// must be called at most once, before f is shared.
 func (f *Frame) Init(op Opcode, payload []byte) {
-	f.buf = AppendFrame(make([]byte, 0, headerLen(len(payload))+len(payload)), op, payload)
+	if n := headerLen(len(payload)) + len(payload); cap(f.buf) < n {
+		f.buf = make([]byte, 0, n)
+	}
+	f.buf = AppendFrame(f.buf, op, payload)
+}
+
+// maxReused bounds the bytes that Reset keeps.
+const maxReused = 1 << 10
+
+// Reset makes f the zero Frame again, for another Init that may use its bytes: nobody may have kept any of them.
+func (f *Frame) Reset() {
+	f.once, f.deflated = sync.Once{}, nil
+	if f.buf = f.buf[:0]; cap(f.buf) > maxReused {
+		f.buf = nil
+	}
 }
 
 // IsZero reports whether f holds no frame.
-func (f *Frame) IsZero() bool { return f.buf == nil }
+func (f *Frame) IsZero() bool { return len(f.buf) == 0 }
 
 // Op returns the opcode given to Init, and OpContinuation for the zero Frame.
 func (f *Frame) Op() Opcode {
-	if f.buf == nil {
+	if f.IsZero() {
 		return OpContinuation
 	}
 	return Opcode(f.buf[0] & 0x0f)
@@ -91,7 +105,7 @@ func (f *Frame) Op() Opcode {
 
 // Payload returns the uncompressed payload. It is shared: read only.
 func (f *Frame) Payload() []byte {
-	if f.buf == nil {
+	if f.IsZero() {
 		return nil
 	}
 	switch f.buf[1] {
