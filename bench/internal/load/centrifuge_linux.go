@@ -24,8 +24,8 @@ func (l *load) sendConnect(c *conn) {
 	l.sendFrame(c, opText, fmt.Appendf(nil, `{"id":%d,"connect":{}}`, idConnect))
 }
 
-// sendSubscribe asks for the client's channel, or leaves it.
-func (l *load) sendSubscribe(c *conn, join bool) {
+// sendSubscribe asks for a topic's channel, or leaves it.
+func (l *load) sendSubscribe(c *conn, topic uint32, join bool) {
 	do, id := "unsubscribe", idLater
 	if join {
 		do = "subscribe"
@@ -33,7 +33,7 @@ func (l *load) sendSubscribe(c *conn, join bool) {
 	if c.setup != nil {
 		id = idSubscribe
 	}
-	l.sendFrame(c, opText, fmt.Appendf(nil, `{"id":%d,"%s":{"channel":"t%d"}}`, id, do, c.topic))
+	l.sendFrame(c, opText, fmt.Appendf(nil, `{"id":%d,"%s":{"channel":"t%d"}}`, id, do, topic))
 }
 
 // sendCall asks for data, which is answered with the same.
@@ -80,7 +80,7 @@ func (l *load) greeted(c *conn, line []byte) {
 	case r.Error != nil:
 		l.end(c, fmt.Errorf("command %d: %s", r.ID, r.Error))
 	case r.ID == idConnect:
-		l.sendSubscribe(c, true)
+		l.sendSubscribe(c, c.topic, true)
 	case r.ID == idSubscribe:
 		l.opened(c)
 	}

@@ -17,9 +17,10 @@ type conn struct {
 	topic uint32 // that it asked for
 
 	// Numbers of the window.
-	last   uint32 // the last payload
-	asked  uint32 // echoes sent
-	echoed uint32 // and received
+	last   uint32   // the last payload of the topic
+	others []uint32 // and of the others it has joined
+	asked  uint32   // echoes sent
+	echoed uint32   // and received
 	// settled is when the client is surely in its topic again after it left or was connected while the window went on:
 	// until a payload was published then, it may have missed some. 0 when it never left, or that has come.
 	settled int64

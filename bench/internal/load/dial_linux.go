@@ -42,6 +42,12 @@ func (l *load) beginDial(ask proto.Dial, now int64) (job, error) {
 	if ask.Dialect != "" && ask.Dialect != centrifuge {
 		return nil, fmt.Errorf("dialect %q", ask.Dialect)
 	}
+	if ask.Places == 0 {
+		ask.Places = 1
+	}
+	if ask.Places < 0 || ask.Topics%ask.Places != 0 {
+		return nil, fmt.Errorf("%d of %d topics", ask.Places, ask.Topics)
+	}
 	if ask.InFlight == 0 {
 		ask.InFlight = 256
 	}
@@ -111,6 +117,7 @@ func (l *load) connect(id uint32) error {
 		fd:         int32(fd),
 		id:         id,
 		topic:      uint32(topic),
+		others:     make([]uint32, d.ask.Places-1),
 		sampled:    id%sampleOf == 0,
 		centrifuge: d.ask.Dialect == centrifuge,
 		setup:      newSetup(now, server.String()),
@@ -155,6 +162,17 @@ func (l *load) opened(c *conn) {
 	d.inFlight--
 	d.end = now
 	d.result.Connected++
+	for i := range c.others {
+		l.sendMember(c, l.other(c, i), true)
+	}
+}
+
+// apart is how far the topics of a client are from each other.
+func (d *dialing) apart() uint32 { return uint32(d.ask.Topics / d.ask.Places) }
+
+// other is the topic that the i-th of c.others is for.
+func (l *load) other(c *conn, i int) uint32 {
+	return (c.topic + uint32(i+1)*l.dial.apart()) % uint32(l.dial.ask.Topics)
 }
 
 // failed counts a client that could not connect.

@@ -44,6 +44,49 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// A client in several topics counts the numbers of each.
+func TestPlaces(t *testing.T) {
+	l := newLoader(t)
+	addr, accepted := peers(t, 2)
+	l.dial(proto.Dial{Addrs: []string{addr}, N: 2, Topics: 6, Places: 3})
+	all := collect(t, accepted, 2)
+	for i, p := range all {
+		for _, want := range []string{"+t2", "+t4"} {
+			if i == 1 {
+				want = map[string]string{"+t2": "+t3", "+t4": "+t5"}[want]
+			}
+			if _, got := p.next(t); string(got) != want {
+				t.Errorf("client %d sent %q instead of %q", i, got, want)
+			}
+		}
+	}
+	for window := range uint32(2) { // numbers begin again
+		l.begin(proto.Begin{Window: window, Size: size})
+		for i, p := range all {
+			for n := range uint32(5) {
+				for k := range uint32(3) {
+					p.write(t, frame(final|opText, payload(size, window, uint32(i)+2*k, n+1)))
+				}
+			}
+		}
+		if w := l.end(proto.End{Frames: 30}); w.Frames != 30 || w.Missing+w.Disorder+w.Damaged+w.Stray != 0 {
+			t.Errorf("got %+v", w)
+		}
+	}
+	l.begin(proto.Begin{Window: 2, Size: size})
+	for _, x := range []struct{ topic, number uint32 }{
+		{3, 1}, {3, 4}, // two are missing
+		{5, 2}, {5, 1}, // one is missing and one in disorder
+		{0, 1}, {7, 1}, // not its topic, and none at all
+		{1, 1},
+	} {
+		all[1].write(t, frame(final|opText, payload(size, 2, x.topic, x.number)))
+	}
+	if w := l.end(proto.End{Frames: 5}); w.Frames != 5 || w.Missing != 3 || w.Disorder != 1 || w.Stray != 2 {
+		t.Errorf("got %+v", w)
+	}
+}
+
 func TestServers(t *testing.T) {
 	l := newLoader(t)
 	a, acceptedA := peers(t, 2)
@@ -215,6 +258,7 @@ func TestRequests(t *testing.T) {
 		{proto.DoDial, proto.Dial{N: 1, Topics: 1}, "addresses"},
 		{proto.DoDial, proto.Dial{N: 1, Topics: 0, Addrs: []string{"127.0.0.1:1"}}, "topics"},
 		{proto.DoDial, proto.Dial{N: 1, Topics: 1, Addrs: []string{"localhost:1"}}, "localhost"},
+		{proto.DoDial, proto.Dial{N: 1, Topics: 5, Places: 2, Addrs: []string{"127.0.0.1:1"}}, "2 of 5 topics"},
 		{proto.DoDial, proto.Dial{N: 1, Topics: 1, Addrs: []string{"127.0.0.1:1"}, Dialect: "latin"}, "latin"},
 		{proto.DoDial, 7, "arguments"},
 		{proto.DoBegin, proto.Begin{Stalled: 1}, "too few"},

@@ -49,20 +49,26 @@ func (l *load) message(c *conn, first byte, p []byte, size int, last byte, now i
 }
 
 // payload counts a payload by its first proto.Head bytes, its size and its last byte.
-func (l *load) payload(c *conn, head []byte, size int, last byte, now int64) {
+func (l *load) payload(c *conn, head []byte, size int, end byte, now int64) {
 	w := &l.win
 	if !w.active || c.stalled {
 		return
 	}
 	window, key, number, t, ok := proto.Parse(head)
 	switch {
-	case !ok || last != '}':
+	case !ok || end != '}':
 		w.got.Damaged++
 		return
 	case window&echoBit != 0:
 		l.echoed(c, window, key, number, size, t, now)
 		return
-	case window != w.ask.Window || key != w.key(c):
+	case window != w.ask.Window:
+		w.got.Stray++
+		return
+	}
+	last := l.last(c, key)
+	switch {
+	case last == nil:
 		w.got.Stray++
 		return
 	case size != w.ask.Size:
@@ -70,21 +76,42 @@ func (l *load) payload(c *conn, head []byte, size int, last byte, now int64) {
 		return
 	}
 	switch {
-	case number == c.last+1:
-		c.last = number
-	case number <= c.last:
+	case number == *last+1:
+		*last = number
+	case number <= *last:
 		w.got.Disorder++
 	default:
 		if c.settled == 0 {
-			w.got.Missing += int64(number - c.last - 1)
+			w.got.Missing += int64(number - *last - 1)
 		}
-		c.last = number
+		*last = number
 	}
 	if c.settled != 0 && t >= c.settled {
 		c.settled = 0
 	}
 	w.latency.record(now - t)
 	w.count(now)
+}
+
+// last is the last number of the payloads for c with this key; nil if they are for others.
+func (l *load) last(c *conn, key uint32) *uint32 {
+	switch {
+	case l.win.ask.Direct:
+		if key == c.id {
+			return &c.last
+		}
+	case key == c.topic:
+		return &c.last
+	case len(c.others) > 0 && key < uint32(l.dial.ask.Topics):
+		away, apart := key-c.topic, l.dial.apart()
+		if key < c.topic {
+			away += uint32(l.dial.ask.Topics)
+		}
+		if away%apart == 0 {
+			return &c.others[away/apart-1]
+		}
+	}
+	return nil
 }
 
 // echoed counts what a client sent at t and got back, and sends the next of those that wait for their echoes.

@@ -31,14 +31,6 @@ type window struct {
 
 func newWindow() window { return window{latency: newTimes(), trip: newTimes(), left: -1} }
 
-// key is what payloads for c carry.
-func (w *window) key(c *conn) uint32 {
-	if w.ask.Direct {
-		return c.id
-	}
-	return c.topic
-}
-
 // count counts a payload.
 func (w *window) count(now int64) {
 	if w.got.Frames == 0 {
@@ -68,6 +60,7 @@ func (l *load) beginWindow(ask proto.Begin) error {
 	for i := range l.conns {
 		c := &l.conns[i]
 		c.last, c.asked, c.echoed, c.settled = 0, 0, 0, 0
+		clear(c.others)
 		if c.takesPart() {
 			clients++
 		}
@@ -203,7 +196,7 @@ func (l *load) churn(now int64) {
 		c := &l.conns[slot]
 		c.settled = away
 		w.left = slot
-		l.sendMember(c, false)
+		l.sendMember(c, c.topic, false)
 	}
 }
 
@@ -225,21 +218,21 @@ func (l *load) rejoin(now int64) {
 	l.win.left = -1
 	if c.takesPart() {
 		c.settled = now + settle
-		l.sendMember(c, true)
+		l.sendMember(c, c.topic, true)
 	}
 }
 
-// sendMember asks to join the client's topic, or to leave it.
-func (l *load) sendMember(c *conn, join bool) {
+// sendMember asks to join a topic, or to leave it.
+func (l *load) sendMember(c *conn, topic uint32, join bool) {
 	if c.centrifuge {
-		l.sendSubscribe(c, join)
+		l.sendSubscribe(c, topic, join)
 		return
 	}
 	sign := byte('-')
 	if join {
 		sign = '+'
 	}
-	l.sendFrame(c, opText, fmt.Appendf(nil, "%ct%d", sign, c.topic))
+	l.sendFrame(c, opText, fmt.Appendf(nil, "%ct%d", sign, topic))
 }
 
 // cpu is the time that the process has used, user and system, in seconds.

@@ -89,11 +89,13 @@ type Stats struct {
 //
 //	/ws?id=i&topic=t
 //
-// with t = i modulo Topics, at Addrs[t modulo len(Addrs)].
+// with t = i modulo Topics, at Addrs[t modulo len(Addrs)]. It joins Places-1 more topics, Topics/Places apart, and has to
+// wait for nothing: the servers tell when all have been joined.
 type Dial struct {
 	Addrs    []string `json:"addrs"`
 	N        int      `json:"n"`
 	Topics   int      `json:"topics"`
+	Places   int      `json:"places"`   // topics that a client is in, which divide Topics; 0 is 1
 	Rate     float64  `json:"rate"`     // connects a second; 0 is as fast as it goes
 	InFlight int      `json:"inFlight"` // handshakes at a time; 0 is 256
 	Compress bool     `json:"compress"` // offer permessage-deflate without context takeover

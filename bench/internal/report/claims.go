@@ -120,6 +120,7 @@ var claims = []Claim{
 	{What: "1,000 topics of 10: delivered, to the best peer's", Limit: 1 / level, Above: true, Unit: times1, value: against("topics", "rate")},
 	{What: "1,000 topics of 10: CPU per delivery, to that of 1,000 × 100/s", Limit: 1, Unit: times1, value: ratio("topics", "cpu", "steady", scenario.Wshub, "cpu")},
 	{What: "compressed: CPU per delivery, to one compression for each client (coder)", Limit: 0.2, Unit: times1, value: ratio("compressed", "cpu", "compressed", "coder", "cpu")},
+	{What: "the same in bursts of 10", Limit: 0.2, Unit: times1, value: ratio("compressed", "burst", "compressed", "coder", "burst")},
 	{What: "echo: CPU per message, to coder/websocket's own loop", Limit: 1, Unit: times1, value: ratio("echo", "cpu", "echo", "coder", "cpu")},
 	{What: "a million members in the process: engine state of one", Limit: 300, Unit: "B", value: own("members", scenario.Wshub, "bytes")},
 	{What: "a million members in the process: a publish, for each", Limit: 100, Unit: "ns", value: own("members", scenario.Wshub, "member")},

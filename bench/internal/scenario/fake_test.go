@@ -25,6 +25,7 @@ type world struct {
 
 	mu      sync.Mutex
 	clients int
+	places  int // topics of a client
 	alive   int
 	servers int
 	rate    float64 // of the last publish
@@ -106,7 +107,7 @@ func (w *world) answer(role string, req proto.Request) any {
 	switch role + " " + req.Do {
 	case "server " + proto.DoStats:
 		n := w.clients / w.servers // each has its share
-		return proto.Stats{Clients: n, Joins: n, CPU: 1, Heap: 1 << 20, Stack: 1 << 20, RSS: 1 << 22, Goroutines: 3}
+		return proto.Stats{Clients: n, Joins: n * max(w.places, 1), CPU: 1, Heap: 1 << 20, Stack: 1 << 20, RSS: 1 << 22, Goroutines: 3}
 	case "server " + proto.DoPublish:
 		var p proto.Publish
 		args(&p)
@@ -119,6 +120,7 @@ func (w *world) answer(role string, req proto.Request) any {
 		var d proto.Dial
 		args(&d)
 		w.clients += d.N
+		w.places = d.Places
 		return proto.Dialed{Connected: d.N, Seconds: 1}
 	case "load " + proto.DoHang:
 		w.clients = 0

@@ -41,10 +41,11 @@ func (b *Bench) fanout(c Contender, o options, clients, topics int, p proto.Publ
 	if _, err := s.dial(clients, topics); err != nil {
 		return r, err
 	}
-	if err := s.warm(p, clients/topics); err != nil {
+	audience := clients * o.topics() / topics
+	if err := s.warm(p, audience); err != nil {
 		return r, err
 	}
-	m, err := s.measure(proto.Begin{}, p, clients/topics, b.patience())
+	m, err := s.measure(proto.Begin{}, p, audience, b.patience())
 	if err != nil {
 		return r, err
 	}
@@ -129,8 +130,8 @@ var wide = Scenario{
 
 var topics = Scenario{
 	Name:    "topics",
-	Title:   "1,000 topics of 10 clients, 10,000 publishes a second of 128 bytes to random ones: 100,000 deliveries a second",
-	Setting: "1,000 topics of 10, 10,000 publishes/s",
+	Title:   "1,000 clients in 10 of 1,000 topics each, 10,000 publishes a second of 128 bytes to random topics: 100,000 deliveries a second",
+	Setting: "1,000 topics of 10, 1,000 clients, 10,000 publishes/s",
 	Figures: deliveries(titles{"cpu": {"CPU per delivery, 1,000 topics of 10", "CPU per delivery in small topics"}}),
 	can:     hasTopics,
 	run: func(b *Bench, c Contender) (Result, error) {
@@ -139,19 +140,44 @@ var topics = Scenario{
 			names[i] = i
 		}
 		p := proto.Publish{Topics: names, Random: true, Rate: 10_000, Size: size}
-		return b.fanout(c, options{}, 10_000, len(names), span(p, b.window()))
+		return b.fanout(c, options{places: 10}, 1000, len(names), span(p, b.window()))
 	},
 }
 
 var compressed = Scenario{
 	Name:    "compressed",
-	Title:   "1,000 clients in one topic, 20 publishes a second of 1 KiB of JSON, compressed",
+	Title:   "1,000 clients in one topic, 20 publishes a second of 1 KiB of JSON, compressed; then as many in bursts of 10",
 	Setting: "1 KiB of JSON to 1,000 clients, 20 publishes/s",
-	Figures: deliveries(titles{"cpu": {"CPU per compressed delivery of 1 KiB", "CPU per compressed delivery"}}),
-	quick:   true, can: hasCompress,
-	run: func(b *Bench, c Contender) (Result, error) {
+	Figures: append(deliveries(titles{"cpu": {"CPU per compressed delivery of 1 KiB", "CPU per compressed delivery"}}),
+		Figure{Key: "burst", Label: "in bursts: CPU per delivery", Unit: "µs", Better: Lower, Main: "the same in bursts of 10"}),
+	quick: true, can: hasCompress,
+	run: func(b *Bench, c Contender) (r Result, err error) {
+		s, err := b.stage(c, options{compress: true})
+		if err != nil {
+			return r, err
+		}
+		defer s.close()
+		if _, err := s.dial(1000, 1); err != nil {
+			return r, err
+		}
 		p := proto.Publish{Topics: all, Rate: 20, Size: 1024, JSON: true}
-		return b.fanout(c, options{compress: true}, 1000, 1, span(p, b.window()))
+		if err := s.warm(p, 1000); err != nil {
+			return r, err
+		}
+		m, err := s.measure(proto.Begin{}, span(p, b.window()), 1000, b.patience())
+		if err != nil || m.late {
+			return m.result(), err
+		}
+		p.Burst = 10
+		in, err := s.measure(proto.Begin{}, span(p, b.window()), 1000, b.patience())
+		if err != nil {
+			return r, err
+		}
+		r = m.result()
+		if in.short() == 0 {
+			r.Figures["burst"] = in.perFrame()
+		}
+		return r, nil
 	},
 }
 

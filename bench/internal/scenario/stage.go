@@ -13,7 +13,10 @@ import (
 type options struct {
 	compress  bool
 	bus, node string
+	places    int // topics that each client is in; 0 is 1
 }
+
+func (o options) topics() int { return max(o.places, 1) }
 
 // A stage is a contender's servers, most often one, and the load. Its methods must not be called concurrently.
 type stage struct {
@@ -39,7 +42,7 @@ func (b *Bench) stage(c Contender, o options, nodes ...string) (s *stage, err er
 		nodes = []string{""}
 	}
 	for _, node := range nodes {
-		server, ready, err := b.server(c, options{o.compress, o.bus, node})
+		server, ready, err := b.server(c, options{compress: o.compress, bus: o.bus, node: node})
 		if err != nil {
 			return s, err
 		}
@@ -90,7 +93,9 @@ func (s *stage) stats(gc bool) (st proto.Stats, err error) {
 
 // dial connects n more clients and waits until the servers have joined them all.
 func (s *stage) dial(n, topics int) (d proto.Dialed, err error) {
-	args := proto.Dial{Addrs: s.addrs, N: n, Topics: topics, Compress: s.options.compress, Dialect: s.contender.Dialect}
+	args := proto.Dial{
+		Addrs: s.addrs, N: n, Topics: topics, Places: s.options.places, Compress: s.options.compress, Dialect: s.contender.Dialect,
+	}
 	if err := s.load.Do(proto.DoDial, args, &d); err != nil {
 		return d, err
 	}
@@ -101,7 +106,7 @@ func (s *stage) dial(n, topics int) (d proto.Dialed, err error) {
 	return d, s.wait(s.clients, 10*time.Second)
 }
 
-// wait polls the servers until they have exactly n clients, each in its topic.
+// wait polls the servers until they have exactly n clients, each in its topics.
 func (s *stage) wait(n int, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for {
@@ -113,11 +118,11 @@ func (s *stage) wait(n int, limit time.Duration) error {
 			}
 			clients, joins = clients+st.Clients, joins+st.Joins
 		}
-		if clients == n && joins == n {
+		if clients == n && joins == n*s.options.topics() {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d clients with %d joins after %v instead of %d", clients, joins, limit, n)
+			return fmt.Errorf("%d clients with %d joins after %v instead of %d with %d", clients, joins, limit, n, n*s.options.topics())
 		}
 		time.Sleep(2 * time.Millisecond) // a server tells nobody
 	}
