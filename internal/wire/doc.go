@@ -12,16 +12,18 @@
 //     socket elsewhere, and by as much again in the flusher of connections that need one.
 //   - Control frames wait in a lane of their own, which holds at most one ping, one pong (the newest) and one
 //     close frame (the first). After the close frame nothing else leaves.
-//   - An idle connection has no goroutine, no timer and no buffer of this package beyond the library's 1 KiB.
+//   - An idle connection has no goroutine and no timer. A TCP or unix socket has no buffer either while nothing is half
+//     received; others keep 1 KiB for reading.
 //   - [Conn.CloseNow] ends every call under way and leaves no goroutine behind.
 //
-// Less formally: the library (github.com/coder/websocket, imported by coder.go alone) does the handshake, reads frames
-// and inflates them. It reads through a transport that scans every frame header first. It never sees a whole close frame, and
-// what it writes is dropped: every close frame in the lane is ours.
+// Less formally: the library (github.com/coder/websocket, imported by coder.go alone) does the handshake, and reads what is
+// more than a whole frame: fragments, long and compressed messages. A connection has one of its own from the first of these on.
+// Whole uncompressed frames that fit a buffer are read here. Either way every frame header is scanned first; the library
+// never sees a whole close frame, and what it writes is dropped: every close frame in the lane is ours.
 //
 // # Who owns what
 //
-// The read side (the scanner, the deadline of the message, the early bytes) belongs to the goroutine in
+// The read side (the scanner, the deadline of the message, the buffer, the library, the early bytes) belongs to the goroutine in
 // [Conn.ReadMessage], and after the last ReadMessage to the one in [Conn.AwaitClose].
 //
 // The socket belongs, for writing, to the write owner: whoever holds the session's write word, or, while a frame is begun,

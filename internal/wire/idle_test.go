@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// An idle connection holds the library's 1 KiB read buffer and small state, and nothing that net/http had buffered.
+// An idle connection that needs a buffer to wait with holds that, small state, and nothing that net/http had buffered.
 func TestIdleConnMemory(t *testing.T) {
 	const n = 500
 	conns := make([]*Conn, n)
