@@ -64,7 +64,7 @@ type BusStats struct {
 	Replayed  uint64 // of Received, refused: signed too long ago, or had come before
 	Invalid   uint64 // of Received, left out: no text, not of the topic's kind, could not be decoded
 	Repeated  uint64 // values that came twice, or after the gap that they were missing in was told
-	Unwanted  uint64 // for a topic, user or session that is not here any more
+	Unwanted  uint64 // for a topic, user or session that is not here any more, or of a node that is not known yet
 
 	Gaps        uint64 // gaps in what a node published of a topic, see [EventGap]
 	Missing     uint64 // values in them

@@ -13,7 +13,7 @@ type Stats struct {
 	Malformed, Foreign        uint64 // of those: refused since they are no envelopes, or of another version
 	Unsigned, Replayed        uint64 // refused since the signature is missing or wrong, or too old, or was seen before
 	Repeated                  uint64 // values that came twice, or after their gap was told
-	Unwanted                  uint64 // for a topic, user or session that is not here any more
+	Unwanted                  uint64 // for a topic, user or session that is not here any more, or of a node that is not known yet
 	Gaps, Missing             uint64 // gaps, and values in them
 	Lost                      uint64 // messages that the bus says it lost
 	Evicted                   uint64 // nodes that fell silent

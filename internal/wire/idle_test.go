@@ -34,7 +34,7 @@ func TestIdleConnMemory(t *testing.T) {
 	}
 	each := (int64(heap()) - int64(before)) / n
 	t.Logf("%d bytes each", each)
-	if each > 5<<10 {
+	if each > 2<<10 {
 		t.Errorf("an idle connection holds %d bytes", each)
 	}
 	for _, c := range conns {

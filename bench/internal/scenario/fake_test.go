@@ -19,6 +19,7 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // world is children that answer without doing anything, and what they have in common.
 type world struct {
 	capacity float64      // frames a second that arrive in time; 0 for any
+	slow     float64      // how many times as long as it should publishing takes; 0 is 1
 	hangs    bool         // publishes of measured windows are not answered
 	window   proto.Window // is what the load finds, but for the frames
 	fails    string       // the role that does not start
@@ -115,7 +116,8 @@ func (w *world) answer(role string, req proto.Request) any {
 		if w.hangs && p.Window > 1 {
 			return nil
 		}
-		return proto.Published{Count: p.Count, Call: proto.Quantiles{P99: 1000}}
+		seconds := float64(p.Count) / p.Rate * max(w.slow, 1)
+		return proto.Published{Count: p.Count, Seconds: seconds, Call: proto.Quantiles{P99: 1000}}
 	case "load " + proto.DoDial:
 		var d proto.Dial
 		args(&d)

@@ -118,6 +118,23 @@ func TestLate(t *testing.T) {
 	})
 }
 
+// TestBehind is a server that comes to the end, but publishes at half the rate: its latencies are of another rate.
+func TestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := wide.Run((&world{slow: 2}).bench(), everything)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Short != 0.5 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "2.0 s instead of 1.0") {
+			t.Errorf("%+v", r)
+		}
+		r, err = wide.Run((&world{slow: 1.05}).bench(), everything)
+		if err != nil || r.Short != 0 || len(r.Notes) != 0 {
+			t.Errorf("%v, %+v", err, r)
+		}
+	})
+}
+
 func TestSustained(t *testing.T) {
 	for capacity, want := range map[float64]float64{10e3: 0, 26e3: 25e3, 450e3: 450e3, 499e3: 450e3, 1e9: offers[len(offers)-1]} {
 		synctest.Test(t, func(t *testing.T) {

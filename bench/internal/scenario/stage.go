@@ -229,9 +229,19 @@ func wrong(w proto.Window) error {
 	return nil
 }
 
-// short is the share of the frames that did not come.
+// short is the share of the frames that did not come, or that were not published when they should have been: a server that
+// cannot publish at the rate that is asked for has latencies of another rate.
 func (m measured) short() float64 {
-	return max(0, 1-float64(m.Frames)/float64(max(m.expected, 1)))
+	s := max(0, 1-float64(m.Frames)/float64(max(m.expected, 1)))
+	if m.behind() {
+		s = max(s, 1-m.due.Seconds()/m.published.Seconds)
+	}
+	return s
+}
+
+// behind tells whether publishing took clearly longer than it should have.
+func (m measured) behind() bool {
+	return m.published.Seconds > 1.1*m.due.Seconds() && m.published.Seconds-m.due.Seconds() > 0.05
 }
 
 // perSecond is how many frames came a second: never more than were offered.
@@ -263,6 +273,9 @@ func (m measured) result() Result {
 
 // notes adds what a reader should know.
 func (m measured) notes(r *Result) {
+	if m.behind() {
+		r.note("publishing took %.1f s instead of %.1f", m.published.Seconds, m.due.Seconds())
+	}
 	if m.Missing > 0 {
 		r.note("%d frames were dropped", m.Missing)
 	}

@@ -70,7 +70,7 @@ func (f *finder) sustains(rate float64) bool {
 		f.err = err
 		return false
 	}
-	ok := !m.late && m.Frames >= m.expected && m.Latency.P99 < int64(inTime)
+	ok := !m.late && m.short() == 0 && m.Latency.P99 < int64(inTime)
 	if !ok {
 		f.close() // what is still on its way must not disturb the next one
 	}
