@@ -150,7 +150,7 @@ func outcome(s scenario.Scenario, r scenario.Result, took time.Duration) string 
 		}
 	}
 	if r.Short > 0 {
-		parts = append(parts, fmt.Sprintf("%.1f %% missing", 100*r.Short))
+		parts = append(parts, fmt.Sprintf("%.1f %% not in time", 100*r.Short))
 	}
 	return fmt.Sprintf("%s (%.1fs)", strings.Join(append(parts, r.Notes...), ", "), took.Seconds())
 }
