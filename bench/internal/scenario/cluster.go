@@ -22,9 +22,9 @@ func overBroker(kind, name string) Scenario {
 			"of the next one: 60,000 deliveries a second",
 		Setting: "three nodes, 600 publishes/s, 100 clients each",
 		Figures: []Figure{
-			{Key: "cpu", Label: "CPU of the nodes per publish", Unit: "µs", Better: Lower, Main: "CPU per publish to another node over " + name},
+			{Key: "cpu", Label: "CPU of the nodes per publish", Unit: "µs", Better: Lower, Main: "CPU per publish to 100 clients of another node, over " + name},
 			{Key: "p50", Label: "p50", Unit: "ms", Better: Lower, Late: true},
-			{Key: "p99", Label: "p99", Unit: "ms", Better: Lower, Late: true, Main: "p99 latency to another node over " + name},
+			{Key: "p99", Label: "p99", Unit: "ms", Better: Lower, Late: true, Main: "p99 latency to another node, over " + name},
 			{Key: "max", Label: "max", Unit: "ms", Better: Lower, Late: true},
 			{Key: "rate", Label: "delivered", Unit: "/s", Better: Higher},
 			{Key: "call", Label: "publish call p99", Unit: "µs", Better: Lower, Late: true},
