@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -31,6 +32,7 @@ const (
 type library struct {
 	conn *websocket.Conn
 	br   *bufio.Reader // what it reads through
+	at   *scanner      // of what it was given: it gets nothing beyond the frame it is at
 }
 
 // closeNow frees what the library holds. Without it a finalizer in a cycle keeps about 20 KB for good.
@@ -40,8 +42,9 @@ func (l library) closeNow() {
 	}
 }
 
-// ahead reports whether the library has read into the frame that comes next.
-func (l library) ahead() bool { return l.br != nil && l.br.Buffered() > 0 }
+// mid reports whether the library has not taken all of the message it has returned: the inflater stops at a final block,
+// whatever the frame has behind it. What comes next would be read out of the middle of a frame.
+func (l library) mid() bool { return l.at.mid() || l.br.Buffered() > 0 }
 
 // Accept upgrades the request. The caller has checked the origin: this does not. w is any ResponseWriter whose Hijacker
 // net/http.ResponseController finds. Accept blocks for as long as it takes to write the answer, at most for the
@@ -198,7 +201,7 @@ func (c *Conn) attach() error {
 		return fmt.Errorf("wire: %w", err)
 	}
 	lib.SetReadLimit(c.scan.limit)
-	c.lib = library{lib, a.br}
+	c.lib = library{lib, a.br, &scanner{lenient: true, limit: math.MaxInt64}}
 	return nil
 }
 
@@ -294,6 +297,9 @@ func (c *Conn) readLibrary() (Opcode, []byte, error) {
 		// A compressed message that the connection's end has cut short looks complete to the library.
 		err = c.cause
 	}
+	if err == nil && c.lib.mid() {
+		err = errBehindFinal
+	}
 	if err != nil {
 		return 0, nil, c.reason(err)
 	}
@@ -375,7 +381,10 @@ func readAll(r io.Reader, text bool) ([]byte, error) {
 	}
 }
 
-var errNotUTF8 = errors.New("wire: text is not UTF-8")
+var (
+	errNotUTF8     = errors.New("wire: text is not UTF-8")
+	errBehindFinal = errors.New("wire: more behind the final block of a compressed message")
+)
 
 // validText reports whether p is valid UTF-8, or the beginning of it unless p is whole. The first *valid bytes were found
 // valid before, and are not looked at again; it moves *valid on, to the start of a code point.

@@ -66,9 +66,13 @@ func (t *transport) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	at := c.lib.at
+	p = p[:min(uint64(len(p)), at.rest())]
 	if c.at == c.end {
-		if len(p) >= bufferSize {
-			return c.more(p) // the rest of a long message does not go through a buffer
+		if len(p) >= bufferSize { // the rest of a long message does not go through a buffer
+			n, err := c.more(p)
+			at.scan(p[:n])
+			return n, err
 		}
 		if _, err := c.more(nil); err != nil {
 			return 0, err
@@ -76,6 +80,7 @@ func (t *transport) Read(p []byte) (int, error) {
 	}
 	n := copy(p, c.buf[c.at:c.end])
 	c.take(n)
+	at.scan(p[:n])
 	return n, nil
 }
 

@@ -44,6 +44,17 @@ type scanner struct {
 // mid reports whether the stream is in the middle of a frame or of a fragmented message.
 func (s *scanner) mid() bool { return s.have > 0 || s.frag }
 
+// rest returns how many bytes more, at least one, certainly belong to the frame that comes or is under way.
+func (s *scanner) rest() uint64 {
+	switch {
+	case s.payload:
+		return s.left
+	case s.have < 2:
+		return uint64(2 - s.have)
+	}
+	return uint64(s.need - s.have)
+}
+
 // inControl reports whether the stream is in the middle of a control frame.
 func (s *scanner) inControl() bool { return s.have > 0 && s.op.control() }
 

@@ -18,9 +18,6 @@ var errNotWhole = errors.New("wire: not a whole frame")
 // The library takes five calls into its reader for such a message, each with a lock that is a channel; see
 // BenchmarkReadMessage.
 func (c *Conn) readWhole() (op Opcode, data []byte, more bool, err error) {
-	if c.lib.ahead() {
-		return 0, nil, false, errNotWhole
-	}
 	for {
 		b := c.buf[c.at:c.end]
 		head, size := frameSize(b)
