@@ -163,15 +163,16 @@ func (st *topicState) tell(kind PresenceKind, s *Session, data json.RawMessage, 
 		a = st.attendance()
 	}
 	if a != nil && (far || a.told.Load()) {
-		a.change(kind, s, data, ended, far)
+		a.change(kind, s, data, ended)
 	}
 }
 
-// change tells of a change here; far: the other nodes too.
-func (a *attendance) change(kind PresenceKind, s *Session, data json.RawMessage, ended, far bool) {
+// change tells of a change here.
+func (a *attendance) change(kind PresenceKind, s *Session, data json.RawMessage, ended bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if far {
+	// Asked under mu: another node may have begun to watch since tell did, and been sent what is in a.in.
+	if a.st.watchedFar() {
 		a.tellFarLocked(s.member(data), kind == PresenceJoined, ended)
 	}
 	if a.log == nil && !a.always() {

@@ -305,3 +305,65 @@ func TestChangeIsListedHereAndToldThere(t *testing.T) {
 		}
 	})
 }
+
+// Somebody on another node begins to watch, and gets the list, after a change has looked whether anybody does and before
+// it is in the list: the change tells him.
+func TestChangeBesideFarList(t *testing.T) {
+	for _, watched := range []bool{false, true} { // here
+		in(t, func(t *testing.T) {
+			memory := cluster.NewMemory()
+			t.Cleanup(memory.Close)
+			var topics []Topic[string]
+			for _, node := range []string{"a", "b"} {
+				opts := []Option{WithNode(node), WithBus(memory.Connect(node))}
+				if !watched {
+					opts = append(opts, WithMember(func(*Session) any { return node }))
+				}
+				topic, err := NewTopic[string](newHub(t, opts...), "room", Policy{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				topics = append(topics, topic)
+			}
+			time.Sleep(time.Minute) // they know each other
+			st := topics[0].st
+			arrived := make(chan *Session, 1)
+			wshubtest.Dial(t, st.hub.Handler(func(ctx context.Context, s *Session) error {
+				arrived <- s
+				return idle(ctx, s)
+			}))
+			s := <-arrived
+			if watched {
+				here := topics[0].Watch(t.Context())
+				defer here.Close()
+				<-here.C()
+			}
+			for _, kind := range []PresenceKind{PresenceJoined, PresenceLeft} {
+				if kind == PresenceJoined {
+					if _, err := st.open().Join(s.sub, st.def.rule, nil, 0); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					st.member(s).Leave()
+				}
+				there := topics[1].Watch(t.Context()) // tell has found that nobody does
+				if e := <-there.C(); len(e.Members) > 0 != (kind == PresenceLeft) {
+					t.Errorf("got %+v", e)
+				}
+				st.attendance().change(kind, s, nil, false)
+				synctest.Wait()
+				select {
+				case e := <-there.C():
+					if e.Kind != kind || e.Members[0].Session != s.ID() {
+						t.Errorf("got %+v", e)
+					}
+				default:
+					t.Errorf("not told that he has %v", kind)
+				}
+				there.Close()
+				time.Sleep(time.Minute) // nobody watches any more
+			}
+			st.vacate()
+		})
+	}
+}

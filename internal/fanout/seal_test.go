@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/wshub-go/wshub/internal/queue"
 )
 
 // What is published after a seal evicts nobody: it would not have been written.
@@ -105,5 +107,41 @@ func TestSealedFilterThatPanics(t *testing.T) {
 		balanced(t, "c", m.Tally())
 		c.Detach()
 		resting(t, topic)
+	})
+}
+
+// A direct message whose sender had not seen the seal is not written, and is not pending for ever.
+func TestSealedRefusesWhatWasUnderWay(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, e *Engine) {
+		c := newClient(e)
+		c.conn.stall(0)
+		if err := c.TrySend(entry("1")); err != nil {
+			t.Fatal(err)
+		}
+		c.Seal()
+		e.direct.offered.Add(2) // TrySend, between its look at shut and its Push
+		for _, text := range []string{"2", "3"} {
+			if err := c.mailbox().Push(entry(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Visit()
+		synctest.Wait()
+		if a := e.Direct(); a.Pending != 3 {
+			t.Errorf("stalled: %+v", a)
+		}
+		c.conn.resume()
+		synctest.Wait()
+		wants(t, "c", c.conn.received(), "1")
+		if a := e.Direct(); a != (Tally{Offered: 3, Sent: 1, Undelivered: 2}) {
+			t.Errorf("account: %+v", a)
+		}
+		if err := c.mailbox().Push(entry("4")); err != queue.ErrClosed {
+			t.Errorf("a later one: %v", err)
+		}
+		if got := c.owner.told(); got != (told{flushed: 1}) {
+			t.Errorf("told %+v", got)
+		}
+		c.Detach()
 	})
 }

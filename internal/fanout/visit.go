@@ -134,6 +134,9 @@ func (v *visitor) round(s *Subscriber) (more bool) {
 		if src.entries[0].Stamp > bound {
 			v.dropSource()
 			later = true
+			if s.seal() != 0 {
+				s.closeMail(causeLeft) // its sender had not seen the seal, nor had those behind it
+			}
 		}
 	}
 	if len(v.sources) == 0 {
