@@ -187,12 +187,7 @@ func TestFarMembersTogether(t *testing.T) {
 func TestFarMembersAreChecked(t *testing.T) {
 	in(t, func(t *testing.T) {
 		r := newFarRoom(t, 0)
-		arrived := make(chan *Session, 1)
-		wshubtest.Dial(t, r.st.hub.Handler(func(ctx context.Context, s *Session) error {
-			arrived <- s
-			return idle(ctx, s)
-		}))
-		ours := <-arrived
+		ours := arrive(t, r.st.hub)
 		for _, m := range []mesh.Member{
 			{Session: "fine", Data: []byte(`{"a":1}`)},
 			{Session: "none"},
@@ -233,6 +228,17 @@ func TestFarListOnce(t *testing.T) {
 	})
 }
 
+// arrive returns a new session of h, which stays.
+func arrive(t *testing.T, h *Hub) *Session {
+	t.Helper()
+	arrived := make(chan *Session, 1)
+	wshubtest.Dial(t, h.Handler(func(ctx context.Context, s *Session) error {
+		arrived <- s
+		return idle(ctx, s)
+	}))
+	return <-arrived
+}
+
 // A change that a list here has already is told to other nodes all the same: theirs may not.
 func TestChangeIsListedHereAndToldThere(t *testing.T) {
 	in(t, func(t *testing.T) {
@@ -248,12 +254,7 @@ func TestChangeIsListedHereAndToldThere(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // they know each other
 		st := topics[0].st
-		arrived := make(chan *Session, 1)
-		wshubtest.Dial(t, st.hub.Handler(func(ctx context.Context, s *Session) error {
-			arrived <- s
-			return idle(ctx, s)
-		}))
-		s := <-arrived
+		s := arrive(t, st.hub)
 		there := topics[1].Watch(t.Context())
 		if e := <-there.C(); len(e.Members) != 0 {
 			t.Errorf("got %+v", e)
@@ -327,12 +328,7 @@ func TestChangeBesideFarList(t *testing.T) {
 			}
 			time.Sleep(time.Minute) // they know each other
 			st := topics[0].st
-			arrived := make(chan *Session, 1)
-			wshubtest.Dial(t, st.hub.Handler(func(ctx context.Context, s *Session) error {
-				arrived <- s
-				return idle(ctx, s)
-			}))
-			s := <-arrived
+			s := arrive(t, st.hub)
 			if watched {
 				here := topics[0].Watch(t.Context())
 				defer here.Close()
