@@ -58,6 +58,25 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestAllThere checks that what a comparison of hubs has to show is measured, and that a quick run shows the main things.
+func TestAllThere(t *testing.T) {
+	var all, quick []string
+	for _, s := range All() {
+		all = append(all, s.Name)
+		if s.Quick() {
+			quick = append(quick, s.Name)
+		}
+	}
+	want := []string{"idle", "steady", "bursts", "sustained", "wide", "stalled", "topics", "compressed", "churn", "direct", "echo", "connect",
+		"storm", "leave", "cluster-nats", "cluster-redis", "members"}
+	if !slices.Equal(all, want) {
+		t.Errorf("got %q, want %q", all, want)
+	}
+	if want := []string{"idle", "steady", "bursts", "wide", "compressed", "echo"}; !slices.Equal(quick, want) {
+		t.Errorf("a quick run has %q, want %q", quick, want)
+	}
+}
+
 func TestField(t *testing.T) {
 	floor := Contender{Name: Floor, Topics: true, Direct: true}
 	for name, want := range map[string]string{
