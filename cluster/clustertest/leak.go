@@ -2,10 +2,11 @@ package clustertest
 
 import (
 	"context"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wshub-go/wshub/internal/leak"
 )
 
 // A bus that is closed leaves no goroutine.
@@ -36,7 +37,7 @@ func (s *suite) leaves(t testing.TB, away func() (restore func())) {
 		return restore
 	}
 	use(2)() // what lives as long as the process has begun
-	old := goroutines()
+	before := leak.All()
 	restore := use(8)
 	deadline := time.NewTimer(s.Timeout)
 	defer deadline.Stop()
@@ -44,8 +45,8 @@ func (s *suite) leaves(t testing.TB, away func() (restore func())) {
 	defer look.Stop()
 	for {
 		var left []string
-		for id, stack := range goroutines() {
-			if _, was := old[id]; !was && (s.Ignore == nil || !s.Ignore(stack)) {
+		for _, stack := range leak.Since(before) {
+			if s.Ignore == nil || !s.Ignore(stack) {
 				left = append(left, stack)
 			}
 		}
@@ -59,24 +60,4 @@ func (s *suite) leaves(t testing.TB, away func() (restore func())) {
 			t.Fatalf("%d goroutines are left by 8 buses that are closed:\n\n%s", len(left), strings.Join(left, "\n\n"))
 		}
 	}
-}
-
-// goroutines returns the stacks of all goroutines but this one, by their numbers.
-func goroutines() map[string]string {
-	buf := make([]byte, 1<<20)
-	for {
-		n := runtime.Stack(buf, true)
-		if n < len(buf) {
-			buf = buf[:n]
-			break
-		}
-		buf = make([]byte, 2*len(buf))
-	}
-	all := map[string]string{}
-	stacks := strings.Split(strings.TrimSpace(string(buf)), "\n\n")
-	for _, stack := range stacks[1:] {
-		id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
-		all[id] = stack
-	}
-	return all
 }

@@ -2,12 +2,12 @@ package hubtest
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/wshub-go/wshub"
 	"github.com/wshub-go/wshub/cluster"
+	"github.com/wshub-go/wshub/internal/leak"
 )
 
 // Broker is a process that buses connect to.
@@ -27,7 +27,7 @@ var key = []byte("0123456789abcdef")
 // twice, and nothing is left at the end.
 func Killed(t *testing.T, broker Broker, connect func() cluster.Bus) {
 	const rounds, interval = 5, 500 * time.Millisecond
-	before := runtime.NumGoroutine()
+	before := leak.All()
 	c := New(t, []cluster.Bus{connect(), connect(), connect()}, wshub.WithPresence(interval, 0), wshub.WithSigning(key))
 	busy := []string{"busy1", "busy2"}
 	var quiet []string
@@ -116,11 +116,12 @@ func (c *Cluster) close(topics ...[]string) {
 	}
 }
 
-// awaitNone waits until there are no more goroutines than before: those on their way out need a moment.
-func (c *Cluster) awaitNone(before int) {
+// awaitNone waits until there are no more goroutines than before: those on their way out need a moment. A broker that was
+// started again has others than the first.
+func (c *Cluster) awaitNone(before leak.Goroutines) {
 	c.t.Helper()
 	for _, client := range c.clients {
 		client.Abort()
 	}
-	c.Poll("no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	c.Poll("no goroutine is left", func() bool { return len(leak.All()) <= len(before) })
 }

@@ -36,6 +36,33 @@ func wait(limit time.Duration) []string {
 	}
 }
 
+// Goroutines are those of the process at some moment, but for the one that asked: their stacks by their numbers.
+type Goroutines map[string]string
+
+// All returns the goroutines that there are now. It stops the world, and so does not count one that has ended but whose
+// thread has not put it away yet, as runtime.NumGoroutine does: that takes no time of a synctest bubble.
+func All() Goroutines {
+	all := Goroutines{}
+	for _, stack := range stacks()[1:] {
+		if ignored(stack) {
+			continue
+		}
+		number, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
+		all[number] = stack
+	}
+	return all
+}
+
+// Since returns the stacks of the goroutines that were not there before.
+func Since(before Goroutines) (stacks []string) {
+	for number, stack := range All() {
+		if _, was := before[number]; !was {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
+}
+
 func stacks() []string {
 	buf := make([]byte, 64<<10)
 	for {
@@ -68,6 +95,8 @@ func ignored(stack string) bool {
 		"runtime.ReadTrace",
 		"runtime/pprof.profileWriter",
 		"internal/fuzz.",
+		"runtime.runFinalizers", // only shown while they run somebody's function
+		"runtime.runCleanups",
 	} {
 		if strings.Contains(stack, mark) {
 			return true
