@@ -182,7 +182,23 @@ const stride = 8
 // that becomes dirty has one hired at once, so none waits because the members of another are many. With a worker for the
 // second stride at once, a thousand members on two processors cost as much and came no earlier, but that worker's thread
 // took the publisher's processor away: 99 % of the calls took up to 160 µs, and with patience 65.
-const patience = time.Millisecond
+//
+// The last processor waits longer for its worker: it is the publishers', and that of whatever else the machine does.
+// With 20 ms for it instead of one, a thousand members on two processors got 99 % of their frames within 13.2 ms instead
+// of 16.2 (medians of 12 runs, which spread by a factor of two; a bare loop of writes 10.0), at 7.3 µs of CPU each instead
+// of 7.5; ten thousand got half of theirs in 79 ms instead of 76.
+const (
+	patience     = time.Millisecond
+	lastPatience = 20 * time.Millisecond
+)
+
+// patienceLocked is for how long strides have to wait before the next worker is hired.
+func (e *Engine) patienceLocked() time.Duration {
+	if e.workers+1 >= e.cfg.Workers {
+		return lastPatience
+	}
+	return patience
+}
 
 // passMax is how many entries a pass offers at most.
 const passMax = maxBatches * readMax / 2
@@ -221,7 +237,7 @@ func (e *Engine) work() {
 			since = time.Time{}
 		} else if now := time.Now(); since.IsZero() {
 			since = now
-		} else if now.Sub(since) > patience {
+		} else if now.Sub(since) > e.patienceLocked() {
 			since, hire = now, e.hireLocked()
 		}
 		e.mu.Unlock()

@@ -25,17 +25,19 @@ const (
 
 // A Conn is the server's end of one WebSocket connection. The package comment says who may call what.
 type Conn struct {
+	state atomic.Uint32 // its bits are below; with what else a write looks at in one cache line
+
 	// Immutable after Accept, wake after SetWake.
-	raw         net.Conn // the hijacked connection; only the outlet writes to it
+	holdClose   bool // as the options of these names, with threshold and messageTimeout
+	compressed  bool
+	threshold   int
 	out         outlet
-	in          inlet  // nil: reading needs a buffer to wait with
-	wake        func() // may be nil
+	raw         net.Conn // the hijacked connection; only the outlet writes to it
+	in          inlet    // nil: reading needs a buffer to wait with
+	wake        func()   // may be nil
 	subprotocol string
 
-	messageTimeout time.Duration // as the options of these names
-	threshold      int
-	holdClose      bool
-	compressed     bool
+	messageTimeout time.Duration
 
 	// Read state, owned by the goroutine in ReadMessage, later by the one in AwaitClose.
 	early    []byte // read by net/http before the hijack, not yet scanned
@@ -50,7 +52,6 @@ type Conn struct {
 	cause    error          // why the transport has stopped; set once
 	ended    error          // what ReadMessage returned last, for good
 
-	state        atomic.Uint32         // its bits are below
 	lastSeen     atomic.Int64          // unix ns of the last whole message or control frame; stored by the reader
 	readingSince atomic.Int64          // unix ns of the start of the ReadMessage under way, 0: none; stored by the reader
 	brokenBy     atomic.Pointer[error] // stored before stBroken is set, once

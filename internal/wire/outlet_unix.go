@@ -13,15 +13,16 @@ import (
 // A rawSocket reads and writes a TCP or unix socket through its descriptor, which the runtime keeps non-blocking. The
 // closures handed to RawConn are made once: a closure per call would be the only allocation of a write.
 type rawSocket struct {
-	conn   net.Conn
 	raw    syscall.RawConn
-	writes func(fd uintptr) bool
-	reads  func(fd uintptr) bool
+	writes func(fd uintptr)
 
-	// Arguments and results of writes, written by the write owner around raw.Write.
+	// Arguments and results of writes, written by the write owner around raw.Control.
 	b   []byte
 	n   int
 	err error
+
+	conn  net.Conn
+	reads func(fd uintptr) bool
 
 	// Those of reads, written by who reads around raw.Read.
 	into []byte
@@ -50,12 +51,14 @@ func newRawSocket(conn net.Conn) *rawSocket {
 	return o
 }
 
+// tryWrite goes through Control, which keeps the descriptor open and no more: Write would also take the runtime's write
+// lock, which the write owner does without, and get its poller ready to wait.
 func (o *rawSocket) tryWrite(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
 	o.b = b
-	err := o.raw.Write(o.writes)
+	err := o.raw.Control(o.writes)
 	n := o.n
 	if err == nil {
 		err = o.err
@@ -64,8 +67,8 @@ func (o *rawSocket) tryWrite(b []byte) (int, error) {
 	return n, err
 }
 
-// writeOnce is one non-blocking attempt. It always reports true, so that RawConn never waits for the socket.
-func (o *rawSocket) writeOnce(fd uintptr) bool {
+// writeOnce is one non-blocking attempt.
+func (o *rawSocket) writeOnce(fd uintptr) {
 	for o.n < len(o.b) {
 		n, err := syscall.Write(int(fd), o.b[o.n:])
 		if n > 0 {
@@ -74,16 +77,15 @@ func (o *rawSocket) writeOnce(fd uintptr) bool {
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			return true
+			return
 		case err != nil:
 			o.err = os.NewSyscallError("write", err)
-			return true
+			return
 		default:
 			// A short write says that the socket is full: asking again would only cost a system call.
-			return true
+			return
 		}
 	}
-	return true
 }
 
 func (o *rawSocket) writeAll(b []byte, timeout time.Duration) (int, error) {
